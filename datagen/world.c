@@ -9,10 +9,8 @@ enum { START, EVENT, QUESTION, DISTRACTOR };
 enum { DIGITS, WORD, DOZEN };
 enum { MAIN, HELPER, OTHER, BYSTANDER };
 
-// What keeps the arithmetic within reach of a small model. Products stay small so that the tables stay few.
-#ifndef WORLD_LIMIT
-enum { WORLD_LIMIT = 40 };
-#endif
+// The largest value that occurs: what keeps the arithmetic within reach of a small model.
+enum { WORLD_LIMIT = 20 };
 
 typedef struct Row {
     uint8_t role, weight;
@@ -91,7 +89,7 @@ static WorldNumber draw_number(Rng *rng, int min, int max, bool may_be_dozen) {
     WorldNumber number = {0, DIGITS};
     if (max < min || max == 0) return number;
     number.value = (uint8_t)(min + (int)rng_below(rng, (uint64_t)(max - min + 1)));
-    bool in_words = rng_below(rng, 3) == 0;
+    bool in_words = rng_below(rng, 4) == 0;
     if (in_words && number.value < COUNT_OF(NUMBERS)) number.form = WORD;
     if (in_words && number.value == 12 && may_be_dozen) number.form = DOZEN;
     return number;
@@ -111,7 +109,7 @@ static bool calculate(int left, char op, int right, WorldEquation *out) {
     int value = op == '+' ? left + right : op == '-' ? left - right : op == '*' ? left * right : left / right;
     if (op == '/' && left % right) return false;
     if (value < 1 || value > WORLD_LIMIT) return false;
-    *out = (WorldEquation){(uint8_t)left, (uint8_t)right, (uint8_t)value, op};
+    *out = (WorldEquation){(uint8_t)left, (uint8_t)right, (uint8_t)value, 0, op};
     return true;
 }
 
@@ -196,6 +194,25 @@ static void add_distractors(WorldProblem *p, Rng *rng) {
     }
 }
 
+// Notes for each equation the beat it belongs to, now that no beat moves any more.
+static void number_equations(WorldProblem *p) {
+    int e = 0;
+    for (int i = 0; i < p->n_beats; i++)
+        for (int n = steps_of(&rows[p->beats[i].row]); n; n--) p->equations[e++].beat = (uint8_t)i;
+}
+
+// Gives the events days of one week, in order, with gaps.
+static void draw_days(WorldProblem *p, Rng *rng) {
+    int n = 0, day = 0;
+    for (int i = 0; i < p->n_beats; i++) n += rows[p->beats[i].row].role == EVENT;
+    for (int i = 0; i < p->n_beats; i++) {
+        if (rows[p->beats[i].row].role != EVENT) continue;
+        while ((int)rng_below(rng, COUNT_OF(DAYS) - (uint64_t)day) >= n) day++;
+        p->beats[i].day = (uint8_t)day++;
+        n--;
+    }
+}
+
 // Everybody but the main person is of the other sex, so that a pronoun can only mean the main person.
 static void draw_cast(WorldProblem *p, Rng *rng) {
     p->he = (uint8_t)rng_below(rng, 2);
@@ -238,6 +255,7 @@ static void put_code(Text *t, const WorldProblem *p, const WorldBeat *beat, char
     case 'd': put(t, "%s", name_of(p, BYSTANDER)); break;
     case 'i': put(t, "%s", ITEMS[p->items[0]]); break;
     case 'j': put(t, "%s", ITEMS[p->items[1]]); break;
+    case 't': put(t, "%s", DAYS[beat->day]); break;
     case 'c': put(t, "%s", CONTAINERS[p->container]); break;
     default: die("no code @%c", code);
     }
@@ -266,15 +284,33 @@ static void put_equation(Text *t, const WorldEquation *e, const char *space) {
     put(t, "%d%s%c%s%d%s=%s%d", e->left, space, e->op, space, e->right, space, space, e->value);
 }
 
+static bool opens_beat(const WorldProblem *p, int equation) {
+    const WorldEquation *e = &p->equations[equation];
+    return equation == 0 || e->beat != e[-1].beat;
+}
+
+// The word that says which sentence of the question an equation is about.
+static const char *label_of(const WorldProblem *p, const WorldEquation *e) {
+    const WorldBeat *beat = &p->beats[e->beat];
+    int role = rows[beat->row].role;
+    return role == START ? "Start" : role == QUESTION ? "End" : DAYS[beat->day];
+}
+
+static void put_steps(Text *t, const WorldProblem *p) {
+    for (int i = 0; i < p->n_equations; i++) {
+        const WorldEquation *e = &p->equations[i];
+        if (opens_beat(p, i)) put(t, "%s%s: ", i ? "\n" : "", label_of(p, e));
+        else put(t, ", ");
+        put_equation(t, e, " ");
+    }
+}
+
 static int answer_of(const WorldProblem *p) { return p->equations[p->n_equations - 1].value; }
 
 static void tell(WorldProblem *p, Rng *rng) {
     Text question = text_in(p->question, sizeof p->question), steps = text_in(p->steps, sizeof p->steps);
     put_question(&question, p, rng);
-    for (int i = 0; i < p->n_equations; i++) {
-        if (i) put_char(&steps, '\n');
-        put_equation(&steps, &p->equations[i], " ");
-    }
+    put_steps(&steps, p);
     snprintf(p->answer, sizeof p->answer, "%d", answer_of(p));
 }
 
@@ -288,6 +324,8 @@ void world_problem(uint64_t seed, uint64_t index, bool held_out, WorldProblem *o
     } while (world_is_held_out(out->signature) != held_out);
     out->n_steps = n_steps;
     add_distractors(out, &rng);
+    number_equations(out);
+    draw_days(out, &rng);
     draw_cast(out, &rng);
     tell(out, &rng);
 }
@@ -404,30 +442,36 @@ void world_natural(const WorldProblem *problem, uint64_t seed, int style, char *
 // ---------------------------------------------------------------------------------------------------------------------
 // Rewriting
 
+static void put_prompt(Text *t, const WorldProblem *p, const WorldEquation *e, Rng *rng) {
+    int role = rows[p->beats[e->beat].row].role;
+    const char *praise = e == p->equations ? "" : PICK(rng, "Good. ", "Right. ", "");
+    put(t, "\nTutor: %s", praise);
+    if (role == START) put(t, "How many at the start?");
+    else if (role == QUESTION) put(t, "And in the end?");
+    else put(t, "%s %s?", PICK(rng, "What happens on", "And on"), label_of(p, e));
+}
+
 static void put_dialogue(Text *t, const WorldProblem *p, Rng *rng) {
     put(t, "Tutor: ");
     put_question(t, p, rng);
     for (int i = 0; i < p->n_equations; i++) {
-        if (i) put(t, "\nTutor: %s", PICK(rng, "Good. And then?", "Right. What next?", "Yes. Go on."));
-        put(t, "\nPupil: ");
+        if (opens_beat(p, i)) put_prompt(t, p, &p->equations[i], rng);
+        put(t, opens_beat(p, i) ? "\nPupil: " : ", ");
         put_equation(t, &p->equations[i], " ");
-        put_char(t, '.');
     }
     put(t, "\nTutor: %s %d.", PICK(rng, "So the answer is", "Right, the answer is"), answer_of(p));
 }
 
-static const char *instruction(char op) {
-    return op == '+' ? "Add" : op == '-' ? "Subtract" : op == '*' ? "Multiply" : "Divide";
-}
-
 static void put_tutorial(Text *t, const WorldProblem *p, Rng *rng) {
+    int n = 0;
     put(t, "%s: ", PICK(rng, "Problem", "Example"));
     put_question(t, p, rng);
     for (int i = 0; i < p->n_equations; i++) {
-        put(t, "\nStep %d: %s. ", i + 1, instruction(p->equations[i].op));
+        if (opens_beat(p, i)) put(t, "\nStep %d. %s: ", ++n, label_of(p, &p->equations[i]));
+        else put(t, ", ");
         put_equation(t, &p->equations[i], " ");
     }
-    put(t, "\nAnswer: %d", answer_of(p));
+    put(t, "\n%s %d.", PICK(rng, "Answer:", "The answer is"), answer_of(p));
 }
 
 void world_rephrase_pair(uint64_t seed, uint64_t index, int style, char *source, char *target, size_t cap) {

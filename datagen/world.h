@@ -20,11 +20,11 @@ enum {
 
 // How a problem's solution is told. The natural ones are people's: terse, varied, honest.
 enum {
-    WORLD_RUNNING,      // 14+18=32, 32-5=27. So 27.
-    WORLD_CHAIN,        // (14 + 18 - 5) / 3 = 9. So 9.
-    WORLD_PROSE,        // Start with 14. Adding 18 gives 32. ...
-    WORLD_ANSWER_FIRST, // 27, because 14 + 18 = 32 and 32 - 5 = 27.
-    WORLD_RESULTS,      // First 32, then 27. So 27.
+    WORLD_RUNNING,      // 8+7=15, 15-6=9. So 9.
+    WORLD_CHAIN,        // (8 + 7 - 6) / 3 = 3. So 3.
+    WORLD_PROSE,        // First 8 + 7 gives 15. Taking away 6 gives 9. The answer is 9.
+    WORLD_ANSWER_FIRST, // 9, because 8 + 7 = 15 and 15 - 6 = 9.
+    WORLD_RESULTS,      // First 15, then 9. So 9.
     WORLD_NATURAL_STYLES
 };
 enum { WORLD_DIALOGUE, WORLD_TUTORIAL, WORLD_REPHRASE_STYLES };
@@ -34,13 +34,13 @@ typedef struct WorldNumber {
 } WorldNumber;
 
 typedef struct WorldBeat {
-    uint8_t row; // of world.def
+    uint8_t row, day; // row of world.def; day of the week, for events only
     WorldNumber a, b;
 } WorldBeat;
 
 typedef struct WorldEquation {
-    uint8_t left, right, value;
-    char op; // + - * /
+    uint8_t left, right, value, beat; // beat: the one it belongs to
+    char op;                          // + - * /
 } WorldEquation;
 
 typedef struct WorldProblem {

@@ -7,5 +7,7 @@ typedef struct TrainConfig {
 #include "core/base/config_struct.h"
 } TrainConfig;
 
+extern const ConfigTable train_table;
+
 // Trains as the config says; resumes by itself; fills e and returns the exit code.
 int train(const TrainConfig *config, const Options *options, Error *e);

@@ -12,8 +12,10 @@ typedef struct AskModel { // the local engine with its text side
     ChatTemplate *chat;
     Engine *engine;
     char *name;     // for the record: folder name
-    char sha256[65]; // of the weights file
+    char sha256[65]; // of the weights file; of "<sha256>  <name>" lines when the weights are in several files
+    int64_t max_batch, max_context;
 } AskModel;
+// max_context 0: ask_all makes the engine for its requests: the longest prompt + max_tokens, at most the model's context.
 bool ask_open(AskModel *a, const char *model_path, int64_t max_batch, int64_t max_context, Error *e);
 void ask_close(AskModel *a);
 
@@ -29,10 +31,12 @@ typedef struct AskOptions {
     const char *stage, *unit; // for the progress line
 } AskOptions;
 
-// Turns a finished generation into a record ("trace", "document", ...); returns a new reference or NULL + error.
+// Turns a finished generation into a record ("trace", "document", ...) whose "id" is `id`, by which a restart knows it again; returns
+// a new reference or NULL + error. text: prefix + answer without its end token and without special tokens; NUL-terminated.
 typedef json_t *(*AskMakeRecord)(void *context, const AskRequest *request, const char *id, const char *text, const GenResult *result, Error *e);
 // Asks all requests whose group is not yet in `out_path` (a record file, resumed: committed groups are skipped, a torn tail is cut).
-// Progress line, stop signals honoured between groups (returns false with EXIT_STOPPED). *tokens receives tokens generated now.
+// Progress line; a stop signal drops the group at work (returns false with EXIT_STOPPED). *tokens receives tokens generated now.
+// Every prompt is encoded and measured before the first is asked; one that does not fit is an error that names it.
 bool ask_all(AskModel *a, const AskRequest *requests, int64_t n, const AskOptions *o, const char *out_path, AskMakeRecord make, void *context,
              int64_t *tokens, Error *e);
 // id of the answer: hash of prompt id, model sha256, sampling, seed, sample.

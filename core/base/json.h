@@ -19,5 +19,8 @@ bool json_opt_int(const json_t *object, const char *field, const char *place, in
 bool json_opt_real(const json_t *object, const char *field, const char *place, double *out, Error *e);
 bool json_opt_bool(const json_t *object, const char *field, const char *place, bool *out, Error *e);
 
+// Appends the text of a value: indent 0 = one compact line, else spaces per level; keys in insertion order or sorted bytewise.
+// Real numbers get the fewest digits that read back as the same double; NaN and infinity (not JSON) become null.
+void json_write(Buf *b, const json_t *value, int indent, bool sorted);
 // Compact single line, keys sorted: the canonical text for ids and comparison. malloc'ed.
 char *json_canonical(const json_t *value);

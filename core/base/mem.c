@@ -45,12 +45,15 @@ char *xstrndup(const char *text, size_t length) {
 char *xstrdup(const char *text) { return xstrndup(text, strlen(text)); }
 
 char *xasprintf(const char *format, ...) {
-    char *text = NULL;
-    va_list args;
+    va_list args, again;
     va_start(args, format);
-    int n = vasprintf(&text, format, args);
+    va_copy(again, args);
+    int n = vsnprintf(NULL, 0, format, args);
     va_end(args);
-    if (n < 0) out_of_memory("a text", 0);
+    check(n >= 0, "format '%s' cannot be printed", format);
+    char *text = xmalloc((size_t)n + 1);
+    vsnprintf(text, (size_t)n + 1, format, again);
+    va_end(again);
     return text;
 }
 

@@ -12,6 +12,8 @@ typedef struct Run {
     const char *program; // "distill ask"
     const ConfigTable *table;
     json_t *config; // resolved
+    char *yaml;     // the same as text
+    int lock;       // descriptor that holds the folder's lock, -1 = none: two processes never work in one folder
     json_t *inputs, *outputs, *counts, *results;
     double started, seconds_before; // seconds_before: spent by earlier, interrupted runs of the same work (from log.jsonl)
 } Run;
@@ -29,7 +31,8 @@ typedef enum RunState {
 } RunState;
 // Reads COMPLETE/run.json/begun.json. A folder made with another config or other inputs is an error that names each difference, unless
 // `overwrite`: then it is emptied first (RUN_FRESH). Keys that cannot change the result (out, threads, max_seconds, log_every) may differ.
-// A COMPLETE whose outputs no longer verify is reported and the work is done again. Otherwise writes config.resolved.yaml and
+// A COMPLETE whose outputs no longer verify is reported, the folder moves aside (<folder>.damaged) and the work is done again.
+// A folder with files in it that no run made is an error, with `overwrite` too. Otherwise writes config.resolved.yaml and
 // begun.json {"program","config","inputs"}, opens log.jsonl (append, event "start"), installs the stop signals.
 RunState run_begin(Run *run, bool overwrite, Error *e);
 void run_output(Run *run, const char *path);           // relative to the run folder; hashed at finish

@@ -13,7 +13,7 @@ int64_t gguf_count(const Gguf *g);
 const TensorView *gguf_at(const Gguf *g, int64_t index);
 void gguf_close(Gguf *g);
 
-// A metadata value with the type GGUF stores it in.
+// A metadata value with the type GGUF stores it in; the numbers are those of the file.
 typedef enum GgufType {
     GGUF_U8, GGUF_I8, GGUF_U16, GGUF_I16, GGUF_U32, GGUF_I32, GGUF_F32, GGUF_BOOL, GGUF_STRING, GGUF_ARRAY, GGUF_U64, GGUF_I64, GGUF_F64
 } GgufType;
@@ -22,4 +22,6 @@ GgufWriter *gguf_create(void);
 // value: JSON scalar, or JSON array with element type `type` when array = true. Reference taken. Keys keep the order of calls.
 void gguf_set(GgufWriter *w, const char *key, GgufType type, bool array, json_t *value);
 void gguf_add_tensor(GgufWriter *w, const TensorView *t); // data must live until gguf_write
-bool gguf_write(GgufWriter *w, const char *path, Error *e); // atomic; alignment 32; frees the writer
+// Atomic; alignment 32; frees the writer. A value that did not fit its type, a key or name given twice: reported here.
+bool gguf_write(GgufWriter *w, const char *path, Error *e);
+void gguf_abandon(GgufWriter *w); // frees a writer that will not be written

@@ -13,6 +13,7 @@ bool record_write(RecordWriter *w, const json_t *record, Error *e); // buffered 
 bool record_commit(RecordWriter *w, Error *e);                      // one frame, fdatasync; nothing buffered = no frame
 int64_t record_written(const RecordWriter *w);                      // records committed by this writer
 bool record_close(RecordWriter *w, Error *e);                       // commits what is buffered, closes, frees
+void record_abandon(RecordWriter *w);                               // drops what is buffered, closes, frees; NULL is fine
 
 typedef struct RecordReader RecordReader;
 RecordReader *record_open(const char *path, Error *e); // format told by content (zstd magic) not by name

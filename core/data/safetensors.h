@@ -2,7 +2,7 @@
 // Format: u64 little-endian header length, JSON header {"name":{"dtype","shape","data_offsets"}}, data. Everything in the header
 // is checked before use: length bounds, offsets inside the file, no overlap and no holes, shape x dtype = bytes, <= 2^20 tensors.
 #pragma once
-#include "core/base/hash.h"
+#include "core/base/json.h"
 #include "core/data/dtype.h"
 
 #define TENSOR_MAX_DIMS 8

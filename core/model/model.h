@@ -45,10 +45,12 @@ typedef struct Model {
     float *params;   // master weights, float32 [n_params]; owned
     Layer *layers;   // views of params
     float *inv_freq; // [D/2]
-    // Ternary models: effective weights (code*scale, embeddings untouched) refreshed from params by model_quantize; forward reads these.
+    // Ternary models: effective weights (linears code * scale, embeddings and head rounded to float16, norms as they are), refreshed from
+    // params by model_quantize; forward reads these.
     float *effective; // == params for a float model
     Layer *effective_layers;
     float *scales;    // [n_weights], 0 for weights that are not ternary
+    bool frozen;      // read from a packed export: the linears in params already are code x scale and cannot be trained further
 } Model;
 
 // config.json alone; checks every key that changes the mathematics.
