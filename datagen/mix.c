@@ -1,7 +1,7 @@
 // datagen mix: natural and synthetic documents in a share counted in tokens. Owns: which documents enter.
-// The share counts: 60 / 40 of documents would be another mix than 60 / 40 of tokens, since rewrites have lengths of their own.
-// Two passes over the files, so that memory grows with the number of documents (some 100 bytes each), not with their texts; the
-// order of the files is kept, since the trainer shuffles.
+// The share counts: 60 / 40 of documents would be another mix than 60 / 40 of tokens, since rewrites have lengths of
+// their own. Two passes over the files, so that memory grows with the number of documents (some 100 bytes each), not
+// with their texts; the order of the files is kept, since the trainer shuffles.
 #include "core/base/rng.h"
 #include "datagen/commands.h"
 #include "datagen/encode.h"
@@ -57,8 +57,8 @@ static bool count_document(void *context, json_t *record, const RecordPlace *pla
         !json_get_text(record, "kind", place->text, &kind, e))
         return false;
     if (strcmp(kind, side_names[m->side]) != 0)
-        return fail(e, EXIT_DATA, "%s: kind: \"%s\" in the list of %s documents; move the file to the other list", place->text, kind,
-                    side_names[m->side]);
+        return fail(e, EXIT_DATA, "%s: kind: \"%s\" in the list of %s documents; move the file to the other list",
+                    place->text, kind, side_names[m->side]);
     if (m->n == m->room) {
         m->room = MAX(2 * m->room, 1024);
         m->candidates = xrealloc(m->candidates, (size_t)m->room * sizeof *m->candidates);
@@ -93,7 +93,8 @@ static int by_key(const void *left, const void *right) {
 }
 
 static bool set_budget(Mix *m, Error *e) {
-    double share[SIDES] = {1 - m->config->synthetic_share, m->config->synthetic_share}, total = (double)m->config->total_tokens;
+    double share[SIDES] = {1 - m->config->synthetic_share, m->config->synthetic_share},
+           total = (double)m->config->total_tokens;
     if (total == 0) {
         total = INFINITY;
         for (int s = 0; s < SIDES; s++)
@@ -104,14 +105,19 @@ static bool set_budget(Mix *m, Error *e) {
     for (int s = 0; s < SIDES; s++) {
         int64_t missing = m->budget[s] - m->available[s];
         if (m->config->total_tokens && missing > 0)
-            return fail(e, EXIT_DATA, "%s: %lld tokens are missing: %lld of the mix shall be %s and the files hold %lld; give more %s documents, "
+            return fail(e, EXIT_DATA,
+                        "%s: %lld tokens are missing: %lld of the mix shall be %s and the files hold %lld; give more "
+                        "%s documents, "
                         "lower total_tokens (0 = as many as there are) or change synthetic_share",
-                        side_names[s], (long long)missing, (long long)m->budget[s], side_names[s], (long long)m->available[s], side_names[s]);
+                        side_names[s], (long long)missing, (long long)m->budget[s], side_names[s],
+                        (long long)m->available[s], side_names[s]);
         if (share[s] > 0 && m->available[s] == 0)
-            return fail(e, EXIT_DATA, "%s: no tokens at all, so a synthetic_share of %g cannot be met: for the %lld tokens of the other side "
-                        "%.0f are missing; give %s documents",
-                        side_names[s], m->config->synthetic_share, (long long)m->available[!s],
-                        ceil((double)m->available[!s] / share[!s] * share[s]), side_names[s]);
+            return fail(
+                e, EXIT_DATA,
+                "%s: no tokens at all, so a synthetic_share of %g cannot be met: for the %lld tokens of the other side "
+                "%.0f are missing; give %s documents",
+                side_names[s], m->config->synthetic_share, (long long)m->available[!s],
+                ceil((double)m->available[!s] / share[!s] * share[s]), side_names[s]);
     }
     return true;
 }
@@ -140,10 +146,12 @@ static bool check_share(const Mix *m, Error *e) {
     int64_t total = m->tokens[NATURAL] + m->tokens[SYNTHETIC];
     if (total > 0 && fabs(share - m->config->synthetic_share) <= share_tolerance) return true;
     int scarce = share < m->config->synthetic_share ? SYNTHETIC : NATURAL;
-    return fail(e, EXIT_DATA, "%s: %lld of %lld tokens could be filled, %lld are missing: the documents are too few or too long to meet a "
-                "synthetic_share of %g (it would be %.4f); give more or shorter documents, or a larger total_tokens",
-                side_names[scarce], (long long)m->tokens[scarce], (long long)m->budget[scarce],
-                (long long)(m->budget[scarce] - m->tokens[scarce]), m->config->synthetic_share, share);
+    return fail(
+        e, EXIT_DATA,
+        "%s: %lld of %lld tokens could be filled, %lld are missing: the documents are too few or too long to meet a "
+        "synthetic_share of %g (it would be %.4f); give more or shorter documents, or a larger total_tokens",
+        side_names[scarce], (long long)m->tokens[scarce], (long long)m->budget[scarce],
+        (long long)(m->budget[scarce] - m->tokens[scarce]), m->config->synthetic_share, share);
 }
 
 // ---- pass 2: write ----
@@ -177,8 +185,8 @@ static bool write_document(void *context, json_t *record, const RecordPlace *pla
 static void report(Stage *stage, const Mix *m) {
     for (int s = 0; s < SIDES; s++)
         run_result(&stage->run, side_names[s],
-                   json_pack("{s:I, s:I, s:I}", "documents", (json_int_t)m->documents[s], "tokens", (json_int_t)m->tokens[s],
-                             "tokens_available", (json_int_t)m->available[s]));
+                   json_pack("{s:I, s:I, s:I}", "documents", (json_int_t)m->documents[s], "tokens",
+                             (json_int_t)m->tokens[s], "tokens_available", (json_int_t)m->available[s]));
     run_result(&stage->run, "strategies", json_incref(m->strategies));
     run_result(&stage->run, "tokens", json_integer(m->tokens[NATURAL] + m->tokens[SYNTHETIC]));
     run_result(&stage->run, "synthetic_share", json_real(share_of(m)));
@@ -190,7 +198,8 @@ static void report(Stage *stage, const Mix *m) {
 static bool mix_files(Stage *stage, Mix *m, Error *e) {
     if (!each_side(m, count_document, e) || !set_budget(m, e)) return false;
     choose(m);
-    if (!check_share(m, e) || !sink_open(&m->sink, stage, MIX_FILE, e) || !drops_open(&m->drops, stage, "mix", e)) return false;
+    if (!check_share(m, e) || !sink_open(&m->sink, stage, MIX_FILE, e) || !drops_open(&m->drops, stage, "mix", e))
+        return false;
     if (!each_side(m, write_document, e) || !sink_close(&m->sink, e) || !drops_close(&m->drops, e)) return false;
     report(stage, m);
     return true;
@@ -230,8 +239,9 @@ static int mix_run(const void *config, const Options *options, Error *e) {
 const Command command_mix = {
     .name = "mix",
     .about = "natural and synthetic documents in a share counted in tokens",
-    .examples = "  datagen mix out=out/mix natural=out/natural/records.jsonl.zst synthetic=out/rephrase/synthetic.jsonl.zst "
-                "tokenizer=out/tokenizer synthetic_share=0.4\n",
+    .examples =
+        "  datagen mix out=out/mix natural=out/natural/records.jsonl.zst synthetic=out/rephrase/synthetic.jsonl.zst "
+        "tokenizer=out/tokenizer synthetic_share=0.4\n",
     .table = CONFIG_TABLE(rows, MixConfig),
     .run = mix_run,
 };

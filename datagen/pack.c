@@ -1,5 +1,5 @@
-// datagen pack: documents and messages as token shards. Owns: which tokens of a record are trained, and what is refused.
-// Must not know: batches, losses.
+// datagen pack: documents and messages as token shards. Owns: which tokens of a record are trained, and what is
+// refused. Must not know: batches, losses.
 #include "core/data/chat.h"
 #include "core/data/shard.h"
 #include "datagen/commands.h"
@@ -77,12 +77,13 @@ static void keep_length(Pack *p, int64_t n) {
 // What is in ids goes into the shard, or is dropped with its reason. mask NULL: all but the first token are trained.
 static bool keep_or_drop(Pack *p, const uint8_t *mask, const char *id, const RecordPlace *place, Error *e) {
     int64_t n = (int64_t)p->ids.count, trained = mask ? 0 : n - 1;
-    for (int64_t i = 1; mask && i < n; i++) trained += mask[i]; // the first token has nothing that it could be predicted from
+    for (int64_t i = 1; mask && i < n; i++)
+        trained += mask[i]; // the first token has nothing that it could be predicted from
     char detail[64];
     snprintf(detail, sizeof detail, "%lld tokens", (long long)n);
     if (n > p->config->max_length && !strcmp(p->config->overlong, "error"))
-        return fail(e, EXIT_DATA, "%s: %lld tokens, more than max_length %lld; raise max_length, or overlong: drop", place->text, (long long)n,
-                    (long long)p->config->max_length);
+        return fail(e, EXIT_DATA, "%s: %lld tokens, more than max_length %lld; raise max_length, or overlong: drop",
+                    place->text, (long long)n, (long long)p->config->max_length);
     if (n > p->config->max_length) return drops_add(&p->drops, id, "longer than max_length", detail, e);
     if (trained <= 0) return drops_add(&p->drops, id, "no trained tokens", detail, e);
     keep_length(p, n);
@@ -94,8 +95,10 @@ static bool is_hex_id(const char *id) { return strlen(id) == 32 && strspn(id, "0
 
 // Shards hold 16 bytes of id: a foreign one enters as its hash.
 static void shard_id(const char *id, char out[33]) {
-    if (is_hex_id(id)) snprintf(out, 33, "%s", id);
-    else record_id(id, strlen(id), out);
+    if (is_hex_id(id))
+        snprintf(out, 33, "%s", id);
+    else
+        record_id(id, strlen(id), out);
 }
 
 static bool pack_document(void *context, json_t *record, const RecordPlace *place, Error *e) {
@@ -143,8 +146,10 @@ static int by_value(const void *left, const void *right) {
 }
 
 static void report(Stage *stage, Pack *p) {
-    static const struct { const char *name; double at; } quantiles[] = {
-        {"min", 0}, {"p10", 0.1}, {"p50", 0.5}, {"p90", 0.9}, {"p99", 0.99}, {"max", 1}};
+    static const struct {
+        const char *name;
+        double at;
+    } quantiles[] = {{"min", 0}, {"p10", 0.1}, {"p50", 0.5}, {"p90", 0.9}, {"p99", 0.99}, {"max", 1}};
     qsort(p->lengths, (size_t)p->n_kept, sizeof *p->lengths, by_value);
     json_t *lengths = json_object();
     for (size_t i = 0; i < COUNT_OF(quantiles) && p->n_kept; i++) {
@@ -155,16 +160,17 @@ static void report(Stage *stage, Pack *p) {
     run_result(&stage->run, "tokens", json_integer(p->n_tokens));
     run_result(&stage->run, "trained_tokens", json_integer(p->n_trained));
     stage_count(stage, p->n_read, p->n_kept, &p->drops);
-    log_info("pack: %lld of %lld records, %lld tokens, %lld of them trained", (long long)p->n_kept, (long long)p->n_read,
-             (long long)p->n_tokens, (long long)p->n_trained);
+    log_info("pack: %lld of %lld records, %lld tokens, %lld of them trained", (long long)p->n_kept,
+             (long long)p->n_read, (long long)p->n_tokens, (long long)p->n_trained);
 }
 
 static bool finish_shards(Stage *stage, Pack *p, Error *e) {
     if (p->n_kept == 0)
-        return fail(e, EXIT_DATA, "not one of %lld records could be kept; the reasons are in %s/" DROPPED_FILE, (long long)p->n_read,
-                    stage->run.folder);
-    json_t *extra = json_pack("{s:s, s:o, s:O}", "tokenizer_sha256", tokenizer_hash(p->encoder.tokenizer).text, "template",
-                              p->chat ? json_string(chat_name(p->chat)) : json_null(), "inputs", stage->run.inputs);
+        return fail(e, EXIT_DATA, "not one of %lld records could be kept; the reasons are in %s/" DROPPED_FILE,
+                    (long long)p->n_read, stage->run.folder);
+    json_t *extra =
+        json_pack("{s:s, s:o, s:O}", "tokenizer_sha256", tokenizer_hash(p->encoder.tokenizer).text, "template",
+                  p->chat ? json_string(chat_name(p->chat)) : json_null(), "inputs", stage->run.inputs);
     ShardWriter *w = p->shards;
     p->shards = NULL;
     return shard_finish(w, extra, e);
@@ -194,7 +200,8 @@ static bool pack_work(Stage *stage, const void *config, Error *e) {
     Pack p = {.config = c};
     Inputs documents = {0}, messages = {0};
     bool ok = split_inputs(&c->documents, &documents, e) && split_inputs(&c->messages, &messages, e) &&
-              document_encoder_open(&p.encoder, c->tokenizer, c->end_token, e) && pack_inputs(stage, &p, &documents, &messages, e);
+              document_encoder_open(&p.encoder, c->tokenizer, c->end_token, e) &&
+              pack_inputs(stage, &p, &documents, &messages, e);
     if (p.shards) shard_abandon(p.shards);
     if (p.chat) chat_free(p.chat);
     document_encoder_close(&p.encoder);
@@ -210,8 +217,10 @@ static bool pack_work(Stage *stage, const void *config, Error *e) {
 static int pack_run(const void *config, const Options *options, Error *e) {
     const PackConfig *c = config;
     Inputs inputs = {0};
-    if (c->documents.count + c->messages.count == 0) fail(e, EXIT_USAGE, "documents, messages: name at least one record file");
-    else if (split_inputs(&c->documents, &inputs, e)) split_inputs(&c->messages, &inputs, e);
+    if (c->documents.count + c->messages.count == 0)
+        fail(e, EXIT_USAGE, "documents, messages: name at least one record file");
+    else if (split_inputs(&c->documents, &inputs, e))
+        split_inputs(&c->messages, &inputs, e);
     if (e->code) {
         inputs_free(&inputs);
         return e->code;
@@ -231,7 +240,8 @@ const Command command_pack = {
     .name = "pack",
     .about = "documents and messages as token shards with loss masks",
     .examples = "  datagen pack out=out/packed documents=out/mix/mix.jsonl.zst tokenizer=out/tokenizer\n"
-                "  datagen pack out=out/packed messages=sft=out/select/positive.jsonl.zst tokenizer=student max_length=2k overlong=error\n",
+                "  datagen pack out=out/packed messages=sft=out/select/positive.jsonl.zst tokenizer=student "
+                "max_length=2k overlong=error\n",
     .table = CONFIG_TABLE(rows, PackConfig),
     .run = pack_run,
 };

@@ -23,17 +23,34 @@ struct RewriteChecker {
 };
 
 // A number that a document says without a numeral; words that grader.h already reads as numbers need no row.
-static const struct { const char *word, *number; } implied_words[] = {
-    {"half", "2"},   {"halves", "2"}, {"twice", "2"},  {"double", "2"}, {"doubles", "2"}, {"doubled", "2"}, {"again", "2"},
-    {"thrice", "3"}, {"triple", "3"}, {"triples", "3"}, {"tripled", "3"}, {"dozen", "12"},
+static const struct {
+    const char *word, *number;
+} implied_words[] = {
+    {"half", "2"},  {"halves", "2"}, {"twice", "2"},  {"double", "2"},  {"doubles", "2"}, {"doubled", "2"},
+    {"again", "2"}, {"thrice", "3"}, {"triple", "3"}, {"triples", "3"}, {"tripled", "3"},
 };
 
 static pcre2_code *compile(const char *pattern) {
     int code;
     PCRE2_SIZE at;
-    pcre2_code *p = pcre2_compile((PCRE2_SPTR)pattern, PCRE2_ZERO_TERMINATED, PCRE2_UTF | PCRE2_MULTILINE, &code, &at, NULL);
+    pcre2_code *p =
+        pcre2_compile((PCRE2_SPTR)pattern, PCRE2_ZERO_TERMINATED, PCRE2_UTF | PCRE2_MULTILINE, &code, &at, NULL);
     check(p, "the pattern %s is wrong at %zu (PCRE2 error %d)", pattern, (size_t)at, code);
     return p;
+}
+
+// "a op b = c" that is not a piece of a longer expression; operators stand between single spaces (see `spread`).
+#define NUMBER "(\\d++(?:,\\d{3})*+(?:\\.\\d++)?+)"
+#define EQUATION "(?<![-+*/(.,\\d])(?<![-+*/(] )" NUMBER " ([-+*/]) " NUMBER " = " NUMBER "(?! [-+*/])"
+
+static pcre2_code *compile_implied(void) {
+    Buf pattern = {0};
+    for (size_t i = 0; i < COUNT_OF(implied_words); i++)
+        buf_printf(&pattern, "%s%s", i ? "|" : "(?i)\\b(", implied_words[i].word);
+    buf_text(&pattern, ")\\b");
+    pcre2_code *code = compile(pattern.data);
+    buf_free(&pattern);
+    return code;
 }
 
 RewriteChecker *rewrite_checker(void) {
@@ -43,9 +60,8 @@ RewriteChecker *rewrite_checker(void) {
         c->styles[i].format = compile(styles[i].format);
         if (*styles[i].steps) c->styles[i].steps = compile(styles[i].steps);
     }
-    // "a op b = c" that is not the tail of a longer expression; operators stand between single spaces (see `spread`).
-    c->equation = compile("(?<![-+*/(.,\\d])(?<![-+*/(] )\\b(\\d+(?:\\.\\d+)?) ([-+*/]) (\\d+(?:\\.\\d+)?) = (\\d+(?:\\.\\d+)?)(?! [-+*/])");
-    c->implied = compile("(?i)\\b(half|halves|twice|double[ds]?|again|thrice|tripled?|triples|dozen)\\b");
+    c->equation = compile(EQUATION);
+    c->implied = compile_implied();
     return c;
 }
 
@@ -111,11 +127,11 @@ static char *spread(const char *text) {
     Buf out = {0};
     size_t n = strlen(text);
     for (size_t i = 0; i < n; i++) {
-        bool operator = strchr("+-*/=", text[i]) && i > 0;
+        bool operator= strchr("+-*/=", text[i]) && i > 0;
         size_t left = i, right = i + 1;
-        while (operator && left > 0 && text[left - 1] == ' ') left--;
-        while (operator && text[right] == ' ') right++;
-        if (!operator || left == 0 || !joins(text[left - 1], text[right])) {
+        while (operator&& left> 0 && text[left - 1] == ' ') left--;
+        while (operator&& text[right] == ' ') right++;
+        if (!operator|| left == 0 || !joins(text[left - 1], text[right])) {
             buf_char(&out, text[i]);
             continue;
         }
@@ -169,14 +185,14 @@ static bool equation_holds(const char *left, char op, const char *right, const c
 static bool learn_equation(const Scan *s, json_t *known, RewriteVerdict *v) {
     char *part[5];
     for (int i = 0; i < 5; i++) part[i] = scan_group(s, i);
-    StrList canonical = {0};
+    StrList n = {0}; // left, right, value as canonical numbers
     for (int i = 1; i < 5; i++)
-        if (i != 2) numbers_in(part[i], false, &canonical);
-    bool ok = equation_holds(part[1], *part[2], part[3], part[4]) || refuse(v, "false equation", part[0]);
-    if (ok && canonical.count == 3 && set_has(known, canonical.items[0]) && set_has(known, canonical.items[1]))
-        set_add(known, canonical.items[2]);
+        if (i != 2) numbers_in(part[i], false, &n);
+    bool ok = n.count != 3 || equation_holds(n.items[0], *part[2], n.items[1], n.items[2]) ||
+              refuse(v, "false equation", part[0]);
+    if (ok && n.count == 3 && set_has(known, n.items[0]) && set_has(known, n.items[1])) set_add(known, n.items[2]);
     for (int i = 0; i < 5; i++) free(part[i]);
-    strlist_free(&canonical);
+    strlist_free(&n);
     return ok;
 }
 
@@ -199,7 +215,8 @@ static bool check_sets(const StrList *source, const StrList *rewrite, const json
     json_decref(there);
     if (!missing && !added) return true;
     char detail[160];
-    snprintf(detail, sizeof detail, "%.50s%s%.50s", missing ? missing : "", missing && added ? " -> " : "", added ? added : "");
+    snprintf(detail, sizeof detail, "%.50s%s%.50s", missing ? missing : "", missing && added ? " -> " : "",
+             added ? added : "");
     return refuse(v, missing && added ? "number changed" : missing ? "number missing" : "number added", detail);
 }
 
@@ -239,14 +256,16 @@ static char *without_steps(const pcre2_code *steps, const char *text) {
     return out.data;
 }
 
-static bool check_numbers(const RewriteChecker *c, const char *source, bool is_problem, const char *rewrite, RewriteVerdict *v) {
+static bool check_numbers(const RewriteChecker *c, const char *source, bool is_problem, const char *rewrite,
+                          RewriteVerdict *v) {
     char *from = spread(source), *to = spread(rewrite);
     StrList before = {0}, after = {0};
     numbers_of(from, &before);
     numbers_of(to, &after);
     json_t *known = set_of(&before);
     add_implied(c, source, known);
-    bool ok = check_equations(c, to, known, v) && check_sets(&before, &after, known, v) && (!is_problem || check_order(from, &after, v));
+    bool ok = check_equations(c, to, known, v) && check_sets(&before, &after, known, v) &&
+              (!is_problem || check_order(from, &after, v));
     json_decref(known);
     strlist_free(&before);
     strlist_free(&after);
@@ -276,7 +295,8 @@ static void ngram(const StrList *words, size_t at, Buf *out) {
     for (size_t i = 0; i < NGRAM; i++) buf_printf(out, "%s ", words->items[at + i]);
 }
 
-// Share of the rewrite's word 8-grams that the source has too; 0 for texts too short to have any.
+// Share of the rewrite's words that stand in runs of 8 or more words of the source. Words, not 8-grams, are counted,
+// since each label put between copied lines would spoil eight of the latter.
 static double copied_share(const char *source, const char *rewrite) {
     StrList from = {0}, to = {0};
     words_of(source, &from);
@@ -287,16 +307,18 @@ static double copied_share(const char *source, const char *rewrite) {
         ngram(&from, i, &gram);
         set_add(grams, gram.data);
     }
-    size_t n = 0, copied = 0;
-    for (; n + NGRAM <= to.count; n++) {
-        ngram(&to, n, &gram);
-        copied += set_has(grams, gram.data);
+    size_t copied = 0, covered = 0, n = MAX(to.count, (size_t)1); // covered: end of the last copied run
+    for (size_t i = 0; i + NGRAM <= to.count; i++) {
+        ngram(&to, i, &gram);
+        if (!set_has(grams, gram.data)) continue;
+        copied += i + NGRAM - MAX(i, covered);
+        covered = i + NGRAM;
     }
     json_decref(grams);
     buf_free(&gram);
     strlist_free(&from);
     strlist_free(&to);
-    return n ? (double)copied / (double)n : 0;
+    return (double)copied / (double)n;
 }
 
 // ---- the whole ----
@@ -322,7 +344,7 @@ static bool check_answer(const char *answer, const char *rewrite, RewriteVerdict
 static bool check_copy(const char *source, const char *rewrite, const RewriteLimits *limits, RewriteVerdict *v) {
     double share = copied_share(source, rewrite);
     char detail[64];
-    snprintf(detail, sizeof detail, "%.2f of its 8-grams", share);
+    snprintf(detail, sizeof detail, "%.2f of its words", share);
     return share <= limits->max_copied || refuse(v, "copied", detail);
 }
 
@@ -338,8 +360,8 @@ void rewrite_check(const RewriteChecker *c, int style, const char *source, const
     if (!matches(patterns->format, rewrite)) return (void)refuse(out, "wrong format", styles[style].name);
     char *content = without_steps(patterns->steps, rewrite);
     if (!content) return (void)refuse(out, "steps misnumbered", NULL);
-    bool ok = check_numbers(c, source, is_problem, content, out) && (!is_problem || check_answer(answer, rewrite, out)) &&
-              check_copy(source, rewrite, limits, out);
+    bool ok = check_numbers(c, source, is_problem, content, out) &&
+              (!is_problem || check_answer(answer, rewrite, out)) && check_copy(source, rewrite, limits, out);
     free(content);
     check(ok == !out->reason, "a verdict without a reason");
 }

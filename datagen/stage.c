@@ -3,7 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
-void stage_open(Stage *s, const char *program, const ConfigTable *table, const void *config, const char *out, const Options *options) {
+void stage_open(Stage *s, const char *program, const ConfigTable *table, const void *config, const char *out,
+                const Options *options) {
     *s = (Stage){.options = options};
     run_open(&s->run, program, table, config, out);
 }
@@ -24,18 +25,26 @@ static bool print_plan(const Stage *s, Error *e) {
     for (size_t i = 0; i < s->reads.count; i++) {
         const char *path = s->reads.items[i];
         bool there = file_exists(path) || is_folder(path);
-        if (!there) printf("  reads   %s   MISSING\n", path);
-        else if (is_folder(path)) printf("  reads   %s/\n", path);
-        else printf("  reads   %s   %lld bytes\n", path, (long long)file_size(path));
+        if (!there)
+            printf("  reads   %s   MISSING\n", path);
+        else if (is_folder(path))
+            printf("  reads   %s/\n", path);
+        else
+            printf("  reads   %s   %lld bytes\n", path, (long long)file_size(path));
         all_there = all_there && there;
     }
     for (size_t i = 0; i < s->writes.count; i++) printf("  writes  %s/%s\n", s->run.folder, s->writes.items[i]);
-    return all_there || fail(e, EXIT_DATA, "an input is missing (see the plan above); make it first or correct its path");
+    return all_there ||
+           fail(e, EXIT_DATA, "an input is missing (see the plan above); make it first or correct its path");
 }
 
 static bool carry_out(Stage *s, StageWork work, const void *config, Error *e) {
-    for (size_t i = 0; i < s->reads.count; i++)
-        if (!run_input(&s->run, s->reads.items[i], e)) return false;
+    for (size_t i = 0; i < s->reads.count; i++) {
+        const char *path = s->reads.items[i];
+        if (!file_exists(path) && !is_folder(path))
+            return fail(e, EXIT_DATA, "%s: no such file or folder; run the stage that makes it or correct the path", path);
+        if (!run_input(&s->run, path, e)) return false;
+    }
     RunState state = run_begin(&s->run, s->options->overwrite, e);
     if (state == RUN_ERROR || state == RUN_COMPLETE) return state == RUN_COMPLETE;
     if (!work(s, config, e)) return false;
@@ -43,8 +52,27 @@ static bool carry_out(Stage *s, StageWork work, const void *config, Error *e) {
     return run_finish(&s->run, e);
 }
 
+// --json: counts and results of the finished run, whether made now or before.
+static bool print_results(const Stage *s, Error *e) {
+    char *path = stage_path(s, "run.json");
+    json_t *record = json_read_file(path, e);
+    free(path);
+    if (!record) return false;
+    json_t *shown = json_pack("{s:O, s:O}", "counts", json_object_get(record, "counts"), "results",
+                              json_object_get(record, "results"));
+    Buf text = {0};
+    json_write(&text, shown, 2, false);
+    puts(text.data);
+    buf_free(&text);
+    json_decref(shown);
+    json_decref(record);
+    return true;
+}
+
 int stage_run(Stage *s, StageWork work, const void *config, Error *e) {
-    bool ok = s->options->dry_run ? print_plan(s, e) : carry_out(s, work, config, e);
+    bool ok;
+    if (s->options->dry_run) ok = print_plan(s, e);
+    else ok = carry_out(s, work, config, e) && (!s->options->json || print_results(s, e));
     run_close(&s->run);
     strlist_free(&s->reads);
     strlist_free(&s->writes);
@@ -61,8 +89,9 @@ static bool each_record_of(const char *path, int64_t file, StageRecordFn fn, voi
     while (ok && (got = record_next(reader, &record, e)) == 1) {
         place.index = record_index(reader) - 1;
         snprintf(place.text, sizeof place.text, "%s: record %lld", path, (long long)place.index + 1);
-        ok = stop_requested() ? fail(e, EXIT_STOPPED, "stopped on request; run the same command again to redo this stage")
-                              : fn(context, record, &place, e);
+        ok = stop_requested()
+                 ? fail(e, EXIT_STOPPED, "stopped on request; run the same command again to redo this stage")
+                 : fn(context, record, &place, e);
         json_decref(record);
     }
     record_reader_close(reader);
@@ -99,7 +128,10 @@ bool sink_close(Sink *s, Error *e) {
     return ok;
 }
 
-void sink_abandon(Sink *s) { sink_close(s, NULL); }
+void sink_abandon(Sink *s) {
+    record_abandon(s->writer);
+    s->writer = NULL;
+}
 
 bool drops_open(Drops *d, const Stage *stage, const char *name, Error *e) {
     *d = (Drops){.stage = name, .reasons = json_object()};
@@ -123,8 +155,8 @@ void drops_free(Drops *d) {
 }
 
 void stage_count(Stage *s, int64_t n_read, int64_t n_kept, const Drops *d) {
-    check(n_read == n_kept + d->sink.n, "%lld records read, but %lld kept and %lld dropped", (long long)n_read, (long long)n_kept,
-          (long long)d->sink.n);
+    check(n_read == n_kept + d->sink.n, "%lld records read, but %lld kept and %lld dropped", (long long)n_read,
+          (long long)n_kept, (long long)d->sink.n);
     run_count(&s->run, "read", n_read);
     run_count(&s->run, "kept", n_kept);
     run_count(&s->run, "dropped", d->sink.n);

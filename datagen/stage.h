@@ -13,12 +13,13 @@ typedef struct Stage {
 // Does the work into the open folder; run_output and run_finish are not its business.
 typedef bool (*StageWork)(Stage *s, const void *config, Error *e);
 
-void stage_open(Stage *s, const char *program, const ConfigTable *table, const void *config, const char *out, const Options *options);
+void stage_open(Stage *s, const char *program, const ConfigTable *table, const void *config, const char *out,
+                const Options *options);
 void stage_reads(Stage *s, const char *path);
 void stage_reads_all(Stage *s, const StrList *paths);
 void stage_writes(Stage *s, const char *name);
-// --dry-run: prints what would be read and written and fails when an input is missing. Otherwise hashes the inputs, opens the
-// folder, works unless the folder is complete already, finishes. Frees the stage; returns the exit code.
+// --dry-run: prints what would be read and written and fails when an input is missing. Otherwise hashes the inputs,
+// opens the folder, works unless the folder is complete already, finishes. Frees the stage; returns the exit code.
 int stage_run(Stage *s, StageWork work, const void *config, Error *e);
 char *stage_path(const Stage *s, const char *name); // in the run folder; malloc'ed
 

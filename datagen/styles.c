@@ -28,8 +28,8 @@ int style_find(const char *name, Error *e) {
         buf_printf(&known, "%s%s", i ? ", " : "", styles[i].name);
     }
     const char *meant = did_you_mean(name, names, COUNT_OF(names));
-    fail(e, EXIT_USAGE, "styles: there is no style \"%s\"; %s%s%sthe styles are: %s", name, meant ? "did you mean \"" : "", meant ? meant : "",
-         meant ? "\"? " : "", known.data);
+    fail(e, EXIT_USAGE, "styles: there is no style \"%s\"; %s%s%sthe styles are: %s", name,
+         meant ? "did you mean \"" : "", meant ? meant : "", meant ? "\"? " : "", known.data);
     buf_free(&known);
     return -1;
 }
@@ -41,10 +41,13 @@ int styles_chosen(const StrList *wanted, int *indices, Error *e) {
         int style = style_find(wanted->items[i], e);
         if (style < 0) return -1;
         for (int j = 0; j < n; j++)
-            if (indices[j] == style) return fail(e, EXIT_USAGE, "styles: \"%s\" is named twice", styles[style].name), -1;
+            if (indices[j] == style)
+                return fail(e, EXIT_USAGE, "styles: \"%s\" is named twice", styles[style].name), -1;
         indices[n++] = style;
     }
     return n;
 }
 
-void style_prompt(const Style *style, const char *text, Buf *out) { buf_printf(out, "%s\n\n%s", style->instruction, text); }
+void style_prompt(const Style *style, const char *text, Buf *out) {
+    buf_printf(out, "%s\n\n%s", style->instruction, text);
+}

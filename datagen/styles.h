@@ -1,5 +1,5 @@
-// styles: the table of rewriting styles (styles.def), shared by the maker of the rephraser's training data and by its use.
-// Must not know: models, files.
+// styles: the table of rewriting styles (styles.def), shared by the maker of the rephraser's training data and by its
+// use. Must not know: models, files.
 #pragma once
 #include "core/base/mem.h"
 
@@ -14,7 +14,8 @@ extern const int n_styles;
 
 // Index of a style, -1 with an error (did you mean; the names there are).
 int style_find(const char *name, Error *e);
-// Fills indices[STYLES_MAX] with the styles named; refuses an unknown, a repeated or no name. Returns how many, -1 on error.
+// Fills indices[STYLES_MAX] with the styles named; refuses an unknown, a repeated or no name. Returns how many, -1 on
+// error.
 int styles_chosen(const StrList *names, int *indices, Error *e);
 // What the rephraser is asked: instruction, empty line, text.
 void style_prompt(const Style *style, const char *text, Buf *out);

@@ -37,22 +37,6 @@ static void corpus_add(Corpus *c, const char *text, size_t length) {
     c->starts[++c->n] = c->bytes.length;
 }
 
-// What stands between added tokens: they are never split, so their letters must not steer the merges.
-static void corpus_add_between(Corpus *c, const char *text) {
-    const char *from = text;
-    for (const char *at = text; *at;) {
-        size_t length = 0;
-        for (size_t i = 0; i < COUNT_OF(special) && !length; i++)
-            if (!strncmp(at, special[i], strlen(special[i]))) length = strlen(special[i]);
-        for (size_t i = 0; i < COUNT_OF(plain_added) && !length; i++)
-            if (!strncmp(at, plain_added[i], strlen(plain_added[i]))) length = strlen(plain_added[i]);
-        if (length && at > from) corpus_add(c, from, (size_t)(at - from));
-        if (length) from = at + length;
-        at += MAX(length, (size_t)1);
-    }
-    if (*from) corpus_add(c, from, strlen(from));
-}
-
 static bool learn_record(void *context, json_t *record, const RecordPlace *place, Error *e) {
     Corpus *c = context;
     c->n_records++;
@@ -61,14 +45,14 @@ static bool learn_record(void *context, json_t *record, const RecordPlace *place
     if (!messages) {
         if (!json_get_text(record, "text", place->text, &text, e))
             return fail_in(e, "a record needs `text` or `messages`");
-        corpus_add_between(c, text);
+        corpus_add(c, text, strlen(text));
         return true;
     }
     size_t i;
     json_t *message;
     json_array_foreach(messages, i, message) {
         if (!json_get_text(message, "content", place->text, &text, e)) return false;
-        corpus_add_between(c, text);
+        corpus_add(c, text, strlen(text));
     }
     return json_is_array(messages) || fail(e, EXIT_DATA, "%s: messages: expected an array", place->text);
 }
@@ -80,10 +64,14 @@ static bool train(const TokenizerConfig *c, const Corpus *corpus, const char *fo
         texts[i] = corpus->bytes.data + corpus->starts[i];
         lengths[i] = corpus->starts[i + 1] - corpus->starts[i];
     }
-    TokenizerTraining how = {
-        .vocab_size = c->vocab_size, .special = special, .n_special = COUNT_OF(special), .plain_added = plain_added,
-        .n_plain_added = COUNT_OF(plain_added), .eos = "<|im_end|>", .pad = "<|endoftext|>",
-        .chat_template = chat_builtin_jinja(c->chat_template)};
+    TokenizerTraining how = {.vocab_size = c->vocab_size,
+                             .special = special,
+                             .n_special = COUNT_OF(special),
+                             .plain_added = plain_added,
+                             .n_plain_added = COUNT_OF(plain_added),
+                             .eos = "<|im_end|>",
+                             .pad = "<|endoftext|>",
+                             .chat_template = chat_builtin_jinja(c->chat_template)};
     bool ok = tokenizer_train(&how, texts, lengths, corpus->n, folder, e);
     free(texts);
     free(lengths);
@@ -97,7 +85,8 @@ static bool measure(Stage *stage, const Corpus *corpus, const char *folder, Erro
     int64_t n_tokens = 0;
     for (size_t i = 0; i < corpus->n; i++) {
         ids.count = 0;
-        tokenizer_encode(t, corpus->bytes.data + corpus->starts[i], corpus->starts[i + 1] - corpus->starts[i], false, &ids);
+        tokenizer_encode(t, corpus->bytes.data + corpus->starts[i], corpus->starts[i + 1] - corpus->starts[i], false,
+                         &ids);
         n_tokens += (int64_t)ids.count;
     }
     tokens_free(&ids);
@@ -119,6 +108,7 @@ static bool tokenizer_work(Stage *stage, const void *config, Error *e) {
     if (ok && corpus.n == 0) ok = fail(e, EXIT_DATA, "texts: the record files hold no text to learn from");
     ok = ok && train(c, &corpus, stage->run.folder, e) && measure(stage, &corpus, stage->run.folder, e);
     if (ok) run_count(&stage->run, "read", corpus.n_records);
+    if (ok) run_count(&stage->run, "kept", corpus.n_records);
     buf_free(&corpus.bytes);
     free(corpus.starts);
     return ok;
@@ -127,7 +117,8 @@ static bool tokenizer_work(Stage *stage, const void *config, Error *e) {
 static int tokenizer_run(const void *config, const Options *options, Error *e) {
     const TokenizerConfig *c = config;
     if (!chat_builtin_jinja(c->chat_template)) {
-        fail(e, EXIT_USAGE, "chat_template: \"%s\" is none of the known templates (core/data/chat_templates.def)", c->chat_template);
+        fail(e, EXIT_USAGE, "chat_template: \"%s\" is none of the known templates (core/data/chat_templates.def)",
+             c->chat_template);
         return e->code;
     }
     Stage stage;

@@ -45,7 +45,7 @@ typedef struct WorldEquation {
 
 typedef struct WorldProblem {
     char question[WORLD_TEXT];
-    char steps[256]; // "14 + 18 = 32\n32 - 5 = 27": one equation a line, what a teacher writes inside <think>
+    char steps[256]; // "Monday: 8 + 7 = 15\nSunday: 2 * 3 = 6, 15 - 6 = 9": what a teacher writes inside <think>
     char answer[8];
     int n_steps, n_distractors;
     uint64_t signature;

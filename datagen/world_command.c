@@ -1,4 +1,5 @@
-// datagen world: records out of the small world. Owns: how an item of the world becomes a record. Must not know: how it is made up.
+// datagen world: records out of the small world. Owns: how an item of the world becomes a record. Must not know: how it
+// is made up.
 #include "datagen/commands.h"
 #include "datagen/stage.h"
 #include "datagen/styles.h"
@@ -27,7 +28,8 @@ typedef struct Maker {
     int styles[STYLES_MAX], n_styles;
 } Maker;
 
-// The id of what was made: the kind, where it stands in the world, and its text, so that a changed world changes its ids.
+// The id of what was made: the kind, where it stands in the world, and its text, so that a changed world changes its
+// ids.
 static void item_id(const Maker *m, const char *what, int64_t index, const char *text, char id[33]) {
     char *name = xasprintf("world %s %s seed %lld index %lld\n%s", what, m->config->held_out ? "held-out" : "training",
                            (long long)m->config->seed, (long long)index, text);
@@ -35,7 +37,9 @@ static void item_id(const Maker *m, const char *what, int64_t index, const char 
     free(name);
 }
 
-static json_t *message(const char *role, const char *content) { return json_pack("{s:s, s:s}", "role", role, "content", content); }
+static json_t *message(const char *role, const char *content) {
+    return json_pack("{s:s, s:s}", "role", role, "content", content);
+}
 
 static json_t *make_prompt(const Maker *m, int64_t index) {
     WorldProblem p;
@@ -43,9 +47,10 @@ static json_t *make_prompt(const Maker *m, int64_t index) {
     char id[33], signature[17];
     item_id(m, "problem", index, p.question, id);
     snprintf(signature, sizeof signature, "%016llx", (unsigned long long)p.signature);
-    json_t *meta = json_pack("{s:i, s:i, s:s}", "steps", p.n_steps, "distractors", p.n_distractors, "signature", signature);
-    return json_pack("{s:s, s:[o], s:s, s:s, s:o}", "id", id, "messages", message("user", p.question), "answer", p.answer, "source",
-                     SOURCE, "meta", meta);
+    json_t *meta =
+        json_pack("{s:i, s:i, s:s}", "steps", p.n_steps, "distractors", p.n_distractors, "signature", signature);
+    return json_pack("{s:s, s:[o], s:s, s:s, s:o}", "id", id, "messages", message("user", p.question), "answer",
+                     p.answer, "source", SOURCE, "meta", meta);
 }
 
 static int natural_style(const Maker *m, int64_t index) {
@@ -60,7 +65,8 @@ static json_t *make_natural(const Maker *m, int64_t index) {
     char text[2 * WORLD_TEXT], id[33];
     world_natural(&p, seed + (uint64_t)index, natural_style(m, index), text, sizeof text);
     item_id(m, "natural", index, text, id);
-    return json_pack("{s:s, s:s, s:s, s:s, s:s}", "id", id, "text", text, "source", SOURCE, "kind", "natural", "answer", p.answer);
+    return json_pack("{s:s, s:s, s:s, s:s, s:s}", "id", id, "text", text, "source", SOURCE, "kind", "natural", "answer",
+                     p.answer);
 }
 
 static json_t *make_solution(const Maker *m, int64_t index) {
@@ -70,11 +76,12 @@ static json_t *make_solution(const Maker *m, int64_t index) {
     char text[2 * WORLD_TEXT], id[33], prompt_id[33];
     if (!strcmp(m->config->voice, "teacher"))
         snprintf(text, sizeof text, "<think>\n%s\n</think>\n\nThe answer is \\boxed{%s}.", p.steps, p.answer);
-    else world_solution(&p, seed + (uint64_t)index, natural_style(m, index), text, sizeof text);
+    else
+        world_solution(&p, seed + (uint64_t)index, natural_style(m, index), text, sizeof text);
     item_id(m, "problem", index, p.question, prompt_id);
     item_id(m, m->config->voice, index, text, id);
-    return json_pack("{s:s, s:[o, o], s:s, s:s}", "id", id, "messages", message("user", p.question), message("assistant", text),
-                     "source", SOURCE, "prompt_id", prompt_id);
+    return json_pack("{s:s, s:[o, o], s:s, s:s}", "id", id, "messages", message("user", p.question),
+                     message("assistant", text), "source", SOURCE, "prompt_id", prompt_id);
 }
 
 static json_t *make_rewrite(const Maker *m, int64_t index) {
@@ -92,7 +99,10 @@ static json_t *make_rewrite(const Maker *m, int64_t index) {
 
 typedef json_t *(*MakeFn)(const Maker *, int64_t);
 static MakeFn maker_of(const char *what) {
-    static const struct { const char *what; MakeFn make; } kinds[] = {
+    static const struct {
+        const char *what;
+        MakeFn make;
+    } kinds[] = {
         {"problems", make_prompt}, {"natural", make_natural}, {"solutions", make_solution}, {"rewrites", make_rewrite}};
     for (size_t i = 0; i < COUNT_OF(kinds); i++)
         if (!strcmp(what, kinds[i].what)) return kinds[i].make;
@@ -105,7 +115,8 @@ static bool make_all(Stage *stage, const Maker *m, Sink *sink, Error *e) {
     Progress progress;
     progress_start(&progress, stage->run.program, "records", (double)c->n, 0);
     for (int64_t i = 0; i < c->n; i++) {
-        if (stop_requested()) return fail(e, EXIT_STOPPED, "stopped on request; run the same command again to redo this stage");
+        if (stop_requested())
+            return fail(e, EXIT_STOPPED, "stopped on request; run the same command again to redo this stage");
         json_t *record = make(m, c->first + i);
         check(record, "a record of the world is no valid JSON");
         if (!sink_write(sink, record, e)) return false;
@@ -121,7 +132,8 @@ static bool world_work(Stage *stage, const void *config, Error *e) {
     Maker maker = {.config = c};
     Sink sink = {0};
     maker.n_styles = styles_chosen(&c->styles, maker.styles, e);
-    bool ok = maker.n_styles > 0 && sink_open(&sink, stage, RECORDS_FILE, e) && make_all(stage, &maker, &sink, e) && sink_close(&sink, e);
+    bool ok = maker.n_styles > 0 && sink_open(&sink, stage, RECORDS_FILE, e) && make_all(stage, &maker, &sink, e) &&
+              sink_close(&sink, e);
     sink_abandon(&sink);
     if (ok) run_count(&stage->run, "kept", c->n);
     return ok;

@@ -1,5 +1,6 @@
-// charts: inline SVG in plain text. Colours come from the page's CSS variables --c1 .. --c8, sizes suit 340 pixels width and above:
-// names and amounts stand in HTML legends that wrap, never inside the picture. Must not know: files, stages, models.
+// charts: inline SVG in plain text. Colours come from the page's CSS variables --c1 .. --c8, sizes suit 340 pixels
+// width and above: names and amounts stand in HTML legends that wrap, never inside the picture. Must not know: files,
+// stages, models.
 #pragma once
 #include "core/base/mem.h"
 
@@ -10,13 +11,14 @@ typedef struct Series {
 } Series;
 void series_add(Series *s, double x, double y);
 void series_free(Series *s);
-// Exponential moving average with bias correction, span in points (decay 1 - 2/(span+1)); points that are not finite are left out.
+// Mean with weights that fall by 1 - 2/(span+1) per point to both sides, so that the curve does not lag; at the right
+// end it is the usual exponential moving average with bias correction. Points that are not finite are left out.
 void series_smooth(const Series *s, double span, Series *out);
 
 // Escapes text for HTML and SVG; control characters but line break and tab, and broken UTF-8, become U+FFFD.
 void html_escape(Buf *out, const char *text);
-// Multiples of 1, 2 or 5 times a power of ten within [lo, hi], at most 12 and about `want`; returns their number (0 for an empty or
-// infinite range).
+// Multiples of 1, 2 or 5 times a power of ten within [lo, hi], at most 12 and about `want`; returns their number (0 for
+// an empty or infinite range).
 size_t axis_ticks(double lo, double hi, int want, double out[16], double *step);
 // Position of x of [lo, hi] on [from, to]; the middle when lo == hi.
 double axis_scale(double x, double lo, double hi, double from, double to);
@@ -27,9 +29,10 @@ typedef struct LineChart {
     const char *title, *x_label, *y_label;
     const Series *series;
     size_t n_series;
-    bool from_zero;   // the y axis begins at 0
-    bool percent;     // y values are fractions, shown as percent
-    bool faint_first; // the first series is the raw curve behind the others, without a legend
+    bool from_zero;               // the y axis begins at 0
+    bool percent;                 // y values are fractions, shown as percent
+    bool faint_first;             // the first series is the raw curve behind the others, without a legend
+    const unsigned char *colours; // of each series, 0 = --c1; NULL = in order
 } LineChart;
 void chart_lines(Buf *out, const LineChart *c);
 
@@ -41,11 +44,13 @@ typedef struct Bar {
 void chart_bars(Buf *out, const char *title, const Bar *bars, size_t n, double max);
 
 enum { CHART_PARTS = 8 };
-typedef struct Stack { // one column of shares
+typedef struct Stack {        // one column of shares
     const char *name, *group; // neighbours of one group stand together over its name
     double share[CHART_PARTS];
 } Stack;
-void chart_stacks(Buf *out, const char *title, const Stack *stacks, size_t n, const char *const *parts, size_t n_parts);
+// note: a line under the legend.
+void chart_stacks(Buf *out, const char *title, const Stack *stacks, size_t n, const char *const *parts, size_t n_parts,
+                  const unsigned char *colours, const char *x_label, const char *note);
 
 // One bar cut into at most CHART_PARTS parts; names, amounts and percents in the legend. unit: "tokens".
 typedef struct Part {

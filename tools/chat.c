@@ -56,9 +56,11 @@ static bool encode(const Conversation *c, TokenList *ids, Error *e) {
     size_t n = 0;
     ChatMessage *messages = xcalloc(c->turns.count + 1, sizeof *messages);
     if (c->config->system[0]) messages[n++] = (ChatMessage){"system", c->config->system};
-    for (size_t i = 0; i < c->turns.count; i++) messages[n++] = (ChatMessage){i % 2 ? "assistant" : "user", c->turns.items[i]};
+    for (size_t i = 0; i < c->turns.count; i++)
+        messages[n++] = (ChatMessage){i % 2 ? "assistant" : "user", c->turns.items[i]};
     ids->count = 0;
-    bool ok = chat_encode(c->talk.chat, messages, n, true, c->config->prefix[0] ? c->config->prefix : NULL, ids, NULL, e);
+    bool ok =
+        chat_encode(c->talk.chat, messages, n, true, c->config->prefix[0] ? c->config->prefix : NULL, ids, NULL, e);
     free(messages);
     return ok;
 }
@@ -73,7 +75,8 @@ static void forget(StrList *turns, size_t first, size_t n) {
 static bool encode_fitting(Conversation *c, TokenList *ids, Error *e) {
     if (!encode(c, ids, e)) return false;
     while ((int64_t)ids->count >= c->talk.context && c->turns.count > 2) {
-        log_warn("the context of %lld tokens is full: the oldest question and answer are forgotten", (long long)c->talk.context);
+        log_warn("the context of %lld tokens is full: the oldest question and answer are forgotten",
+                 (long long)c->talk.context);
         forget(&c->turns, 0, 2);
         if (!encode(c, ids, e)) return false;
     }
@@ -150,7 +153,8 @@ int chat_command(const void *config, const Options *options, Error *e) {
         return EXIT_OK;
     }
     bool ok = talk_open(&c.talk, c.config->model, false, e) && talk_engine(&c.talk, c.config->max_context, e);
-    if (ok && c.on_terminal) log_info("%s, context %lld tokens; /help for commands", c.config->model, (long long)c.talk.context);
+    if (ok && c.on_terminal)
+        log_info("%s, context %lld tokens; /help for commands", c.config->model, (long long)c.talk.context);
     ok = ok && converse(&c, e);
     talk_close(&c.talk);
     strlist_free(&c.turns);

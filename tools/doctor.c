@@ -57,18 +57,21 @@ static bool has_word(const char *list, const char *word) {
 static void advise(json_t *advice, const char *text) { json_array_append_new(advice, json_string(text)); }
 
 static json_t *look_at_cpu(const char *cpuinfo, json_t *advice) {
-    static const char *const wanted[] = {"avx2",     "fma",      "avx_vnni",    "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16",
-                                         "amx_int8", "asimd",    "asimddp",     "bf16",    "sve"};
-    char *name = proc_value(cpuinfo, "model name"), *flags = proc_value(cpuinfo, "flags"), *features = proc_value(cpuinfo, "Features");
+    static const char *const wanted[] = {"avx2",     "fma",      "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16",
+                                         "amx_bf16", "amx_int8", "asimd",    "asimddp", "bf16",        "sve"};
+    char *name = proc_value(cpuinfo, "model name"), *flags = proc_value(cpuinfo, "flags"),
+         *features = proc_value(cpuinfo, "Features");
     Buf found = {0};
     buf_text(&found, "");
     for (size_t i = 0; i < COUNT_OF(wanted); i++)
-        if (has_word(flags, wanted[i]) || has_word(features, wanted[i])) buf_printf(&found, "%s%s", found.length ? " " : "", wanted[i]);
-    if (flags[0] && !has_word(flags, "avx2")) advise(advice, "no AVX2: everything works, several times slower than on a CPU of the last ten years");
+        if (has_word(flags, wanted[i]) || has_word(features, wanted[i]))
+            buf_printf(&found, "%s%s", found.length ? " " : "", wanted[i]);
+    if (flags[0] && !has_word(flags, "avx2"))
+        advise(advice, "no AVX2: everything works, several times slower than on a CPU of the last ten years");
     bool bf16 = ops_use_bf16(true);
     ops_use_bf16(false);
-    json_t *o = json_pack("{s:s, s:s, s:s, s:s}", "model", name, "features", found.data, "matrix products", ops_describe(), "bf16 products",
-                          bf16 ? "possible" : "not on this machine, float32 is used");
+    json_t *o = json_pack("{s:s, s:s, s:s, s:s}", "model", name, "features", found.data, "matrix products",
+                          ops_describe(), "bf16 products", bf16 ? "possible" : "not on this machine, float32 is used");
     buf_free(&found);
     free(name), free(flags), free(features);
     return o;
@@ -78,7 +81,8 @@ static json_t *look_at_cpu(const char *cpuinfo, json_t *advice) {
 static double cpu_quota(void) {
     Buf text = {0};
     double quota = 0, period = 0;
-    bool there = file_read("/sys/fs/cgroup/cpu.max", 256, &text, NULL) && sscanf(text.data, "%lf %lf", &quota, &period) == 2;
+    bool there =
+        file_read("/sys/fs/cgroup/cpu.max", 256, &text, NULL) && sscanf(text.data, "%lf %lf", &quota, &period) == 2;
     buf_free(&text);
     return there && period > 0 ? quota / period : INFINITY;
 }
@@ -88,11 +92,13 @@ static json_t *look_at_threads(json_t *advice) {
     int allowed = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 0;
     long online = sysconf(_SC_NPROCESSORS_ONLN);
     double quota = cpu_quota();
-    json_t *o = json_pack("{s:I, s:i, s:i}", "online cores", (json_int_t)online, "cores this process may use", allowed, "threads in use",
-                          threads_count());
+    json_t *o = json_pack("{s:I, s:i, s:i}", "online cores", (json_int_t)online, "cores this process may use", allowed,
+                          "threads in use", threads_count());
     if (isfinite(quota)) json_object_set_new(o, "cores by the container's quota", json_real(quota));
-    if (quota + 0.5 < threads_count()) advise(advice, "the container's quota is below the number of threads: set threads to it, or steps will stall");
-    if (allowed > 0 && allowed < threads_count()) advise(advice, "more threads than cores this process may use: set threads lower");
+    if (quota + 0.5 < threads_count())
+        advise(advice, "the container's quota is below the number of threads: set threads to it, or steps will stall");
+    if (allowed > 0 && allowed < threads_count())
+        advise(advice, "more threads than cores this process may use: set threads lower");
     return o;
 }
 
@@ -110,10 +116,12 @@ static json_t *look_at_memory(json_t *advice) {
     file_read("/proc/meminfo", 1 << 20, &text, NULL);
     double free_bytes = proc_kib(text.data ? text.data : "", "MemAvailable");
     double disk_bytes = statvfs(".", &fs) == 0 ? (double)fs.f_bavail * (double)fs.f_frsize : NAN;
-    json_t *o = json_pack("{s:s, s:s, s:s}", "memory", say_bytes(proc_kib(text.data ? text.data : "", "MemTotal"), total), "memory available",
-                          say_bytes(free_bytes, available), "disk free here", say_bytes(disk_bytes, disk));
+    json_t *o =
+        json_pack("{s:s, s:s, s:s}", "memory", say_bytes(proc_kib(text.data ? text.data : "", "MemTotal"), total),
+                  "memory available", say_bytes(free_bytes, available), "disk free here", say_bytes(disk_bytes, disk));
     if (free_bytes < 2e9) advise(advice, "less than 2 GB of memory available: lower micro_batch_tokens and max_batch");
-    if (disk_bytes < 2e9) advise(advice, "less than 2 GB of disk free here: checkpoints may not fit; choose another out folder");
+    if (disk_bytes < 2e9)
+        advise(advice, "less than 2 GB of disk free here: checkpoints may not fit; choose another out folder");
     buf_free(&text);
     return o;
 }
@@ -121,22 +129,25 @@ static json_t *look_at_memory(json_t *advice) {
 static json_t *look_at_software(void) {
     char pcre[64] = "";
     pcre2_config(PCRE2_CONFIG_VERSION, pcre);
-    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "tristill", TRISTILL_VERSION, "compiler", __VERSION__, "glibc",
-                     gnu_get_libc_version(), "zstd", ZSTD_versionString(), "libyaml", yaml_get_version_string(), "jansson",
-                     jansson_version_str(), "PCRE2", pcre, "utf8proc", utf8proc_version());
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "tristill", TRISTILL_VERSION, "compiler", __VERSION__,
+                     "glibc", gnu_get_libc_version(), "zstd", ZSTD_versionString(), "libyaml",
+                     yaml_get_version_string(), "jansson", jansson_version_str(), "PCRE2", pcre, "utf8proc",
+                     utf8proc_version());
 }
 
 static json_t *look_at_programs(json_t *advice, Error *e) {
     char *home = process_home(e);
     if (!home) return NULL;
     json_t *o = json_object();
+    bool all_there = true;
     for (size_t i = 0; i < recipe_n_programs; i++) {
         char *path = path_join(home, recipe_programs[i]);
         bool there = access(path, X_OK) == 0;
         json_object_set_new(o, recipe_programs[i], json_string(there ? path : "MISSING"));
-        if (!there) advise(advice, "a program is missing beside this one: build all with make");
+        all_there &= there;
         free(path);
     }
+    if (!all_there) advise(advice, "a program is missing beside this one: build all with make");
     free(home);
     return o;
 }

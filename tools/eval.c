@@ -1,6 +1,6 @@
-// eval: asks a model problems with known answers and measures accuracy, length and speed. Owns: the score and its error.
-// Must not know: how answers are generated or compared (core/ask, core/data/grader.h).
-// Results come from answers.jsonl.zst alone, so that an interrupted and resumed evaluation tells the same as one in one go.
+// eval: asks a model problems with known answers and measures accuracy, length and speed. Owns: the score and its
+// error. Must not know: how answers are generated or compared (core/ask, core/data/grader.h). Results come from
+// answers.jsonl.zst alone, so that an interrupted and resumed evaluation tells the same as one in one go.
 #include "tools/tools.h"
 
 #include <math.h>
@@ -26,8 +26,6 @@ static const ConfigRow eval_rows[] = {
 };
 const ConfigTable eval_table = CONFIG_TABLE(eval_rows, EvalConfig);
 
-enum { MAX_TURNS = 64 };
-
 typedef struct Eval {
     const EvalConfig *config;
     json_t *prompts; // array of records
@@ -44,7 +42,8 @@ static bool keep_prompt(void *context, json_t *record, int64_t index, Error *e) 
     char place[600];
     const char *text;
     snprintf(place, sizeof place, "%s: record %lld", v->config->prompts, (long long)index + 1);
-    if (!json_get_text(record, "id", place, &text, e) || !json_get_text(record, "answer", place, &text, e)) return false;
+    if (!json_get_text(record, "id", place, &text, e) || !json_get_text(record, "answer", place, &text, e))
+        return false;
     if (!text[0]) return fail(e, EXIT_DATA, "%s: answer: is empty; eval grades against known answers", place);
     json_array_append(v->prompts, record);
     return true;
@@ -57,48 +56,28 @@ static bool read_prompts(Eval *v, Error *e) {
     return true;
 }
 
-// Tokens of the longest prompt as the model will see it.
-static bool longest_prompt(const Eval *v, const Tokenizer *t, const ChatTemplate *chat, int64_t *longest, Error *e) {
-    const char *prefix = v->config->prefix[0] ? v->config->prefix : NULL;
-    *longest = 0;
-    for (size_t i = 0; i < json_array_size(v->prompts); i++) {
-        char place[600];
-        ChatMessage messages[MAX_TURNS];
-        size_t n;
-        TokenList ids = {0};
-        snprintf(place, sizeof place, "%s: record %zu", v->config->prompts, i + 1);
-        const json_t *array = json_object_get(json_array_get(v->prompts, i), "messages");
-        bool ok = chat_messages(array, place, messages, MAX_TURNS, &n, e) &&
-                  chat_encode(chat, messages, n, true, prefix, &ids, NULL, e);
-        *longest = MAX(*longest, (int64_t)ids.count);
-        tokens_free(&ids);
-        if (!ok) return false;
-    }
-    return true;
-}
-
-static bool open_model(Eval *v, Error *e) {
-    int64_t longest = 0;
-    Tokenizer *t = tokenizer_load(v->config->model, e);
-    ChatTemplate *chat = t ? chat_load(v->config->model, t, e) : NULL;
-    bool ok = chat && longest_prompt(v, t, chat, &longest, e);
-    chat_free(chat);
-    tokenizer_free(t);
-    return ok && ask_open(&v->model, v->config->model, v->config->max_batch, longest + v->config->max_tokens, e);
-}
-
 // ---- answers ----
 
-static json_t *make_record(void *context, const AskRequest *request, const char *id, const char *text, const GenResult *result, Error *e) {
-    Verdict verdict;
-    score_answer(text, json_string_value(json_object_get(request->prompt, "answer")), result->stopped, &verdict);
+static json_t *valid_string(const char *text) {
+    Buf valid = {0};
+    text_valid(text, strlen(text), &valid);
+    json_t *made = json_string(valid.data);
+    buf_free(&valid);
+    return made;
+}
+
+static json_t *make_record(void *context, const AskRequest *request, const char *id, const char *text,
+                           const GenResult *result, Error *e) {
+    Verdict v;
+    score_answer(text, json_string_value(json_object_get(request->prompt, "answer")), result->stopped, &v);
     const json_t *steps = json_object_get(json_object_get(request->prompt, "meta"), "steps");
-    json_t *record = json_pack("{s:s, s:O, s:I, s:s, s:I, s:s, s:{s:s, s:s, s:s, s:s}}", "id", id, "prompt_id",
-                               json_object_get(request->prompt, "id"), "sample", (json_int_t)request->sample, "text", text, "n_tokens",
-                               (json_int_t)result->n_tokens, "finish_reason", result->stopped ? "stop" : "length", "verdict", "label",
-                               label_name(verdict.label), "grader", GRADER_NAME, "extracted", verdict.extracted, "reason", verdict.reason);
-    if (!record) fail(e, EXIT_DATA, "prompt %s: the answer is no UTF-8 text", id);
+    json_t *record = json_pack("{s:s, s:O, s:I, s:o, s:I, s:s, s:{s:s, s:s, s:o, s:s}}", "id", id, "prompt_id",
+                               json_object_get(request->prompt, "id"), "sample", (json_int_t)request->sample, "text",
+                               valid_string(text), "n_tokens", (json_int_t)result->n_tokens, "finish_reason",
+                               result->stopped ? "stop" : "length", "verdict", "label", label_name(v.label), "grader",
+                               GRADER_NAME, "extracted", valid_string(v.extracted), "reason", v.reason);
     if (record && json_is_integer(steps)) json_object_set(record, "steps", (json_t *)steps);
+    if (!record) fail(e, EXIT_FAIL, "answer %s: cannot be stored as JSON", id);
     return record;
 }
 
@@ -107,11 +86,17 @@ static bool ask_model(Eval *v, Error *e) {
     size_t n_prompts = json_array_size(v->prompts), n = n_prompts * (size_t)c->samples;
     AskRequest *requests = xcalloc(n, sizeof *requests);
     for (size_t i = 0; i < n; i++)
-        requests[i] = (AskRequest){json_array_get(v->prompts, i / (size_t)c->samples), (int64_t)(i % (size_t)c->samples)};
-    AskOptions options = {
-        .sampling = {.temperature = c->temperature, .top_p = c->top_p, .repetition_penalty = 1, .max_tokens = c->max_tokens,
-                     .seed = (uint64_t)c->seed},
-        .prefix = c->prefix[0] ? c->prefix : NULL, .group = c->group, .stage = "eval", .unit = "answers"};
+        requests[i] =
+            (AskRequest){json_array_get(v->prompts, i / (size_t)c->samples), (int64_t)(i % (size_t)c->samples)};
+    AskOptions options = {.sampling = {.temperature = c->temperature,
+                                       .top_p = c->top_p,
+                                       .repetition_penalty = 1,
+                                       .max_tokens = c->max_tokens,
+                                       .seed = (uint64_t)c->seed},
+                          .prefix = c->prefix[0] ? c->prefix : NULL,
+                          .group = c->group,
+                          .stage = "eval",
+                          .unit = "answers"};
     int64_t tokens = 0;
     double begin = now_seconds();
     bool ok = ask_all(&v->model, requests, (int64_t)n, &options, v->answers, make_record, NULL, &tokens, e);
@@ -132,7 +117,8 @@ static bool count_answer(void *context, json_t *record, int64_t index, Error *e)
     const EvalConfig *c = counted->eval->config;
     const json_t *prompt = json_array_get(counted->eval->prompts, (size_t)(index / c->samples));
     if (!prompt || !json_equal(json_object_get(record, "prompt_id"), json_object_get(prompt, "id")))
-        return fail(e, EXIT_DATA, "%s: record %lld: does not belong to these prompts; remove the folder or use --overwrite",
+        return fail(e, EXIT_DATA,
+                    "%s: record %lld: does not belong to these prompts; remove the folder or use --overwrite",
                     counted->eval->answers, (long long)index + 1);
     return score_add(&counted->score, record, index / c->samples, e);
 }
@@ -190,7 +176,8 @@ static void tell(const json_t *results, bool as_json) {
     if (as_json) puts(text);
     free(text);
     log_info("%s: accuracy %.1f %% ± %.1f of %lld answers, %.0f tokens per answer",
-             json_string_value(json_object_get(results, "name")), 100 * json_number_value(json_object_get(results, "accuracy")),
+             json_string_value(json_object_get(results, "name")),
+             100 * json_number_value(json_object_get(results, "accuracy")),
              100 * json_number_value(json_object_get(results, "standard_error")),
              (long long)json_integer_value(json_object_get(results, "n")),
              json_number_value(json_object_get(json_object_get(results, "tokens_per_answer"), "mean")));
@@ -201,7 +188,8 @@ static bool finish(Eval *v, bool as_json, Error *e) {
     int64_t wanted = (int64_t)json_array_size(v->prompts) * v->config->samples;
     bool ok = record_each(v->answers, count_answer, &counted, e);
     if (ok && counted.score.n != wanted)
-        ok = fail(e, EXIT_DATA, "%s: %lld answers instead of %lld", v->answers, (long long)counted.score.n, (long long)wanted);
+        ok = fail(e, EXIT_DATA, "%s: %lld answers instead of %lld", v->answers, (long long)counted.score.n,
+                  (long long)wanted);
     json_t *results = ok ? score_json(&counted.score) : NULL;
     ok = ok && write_results(v, results, e);
     run_count(&v->run, "prompts", (int64_t)json_array_size(v->prompts));
@@ -222,21 +210,24 @@ static bool evaluate(Eval *v, const Options *options, Error *e) {
     RunState state = run_begin(&v->run, options->overwrite, e);
     if (state == RUN_COMPLETE || state == RUN_ERROR) return state == RUN_COMPLETE;
     v->answers = path_join(v->run.folder, "answers.jsonl.zst");
-    return read_prompts(v, e) && open_model(v, e) && ask_model(v, e) && finish(v, options->json, e);
+    return read_prompts(v, e) && ask_open(&v->model, c->model, c->max_batch, 0, e) && ask_model(v, e) &&
+           finish(v, options->json, e);
 }
 
 static void print_plan(const EvalConfig *c) {
     char limit[32] = "all";
     if (c->limit > 0) snprintf(limit, sizeof limit, "the first %lld", (long long)c->limit);
-    printf("asks %s %s prompts of %s, %lld answer(s) each of at most %lld tokens, and writes %s\n", c->model, limit, c->prompts,
-           (long long)c->samples, (long long)c->max_tokens, c->out);
+    printf("asks %s %s prompts of %s, %lld answer(s) each of at most %lld tokens, and writes %s\n", c->model, limit,
+           c->prompts, (long long)c->samples, (long long)c->max_tokens, c->out);
 }
 
 int eval_command(const void *config, const Options *options, Error *e) {
     Eval v = {.config = config};
     if (v.config->samples > 1 && v.config->temperature == 0)
-        return fail(e, EXIT_USAGE, "samples: %lld answers at temperature 0 would all be the same; set temperature or samples: 1",
-                    (long long)v.config->samples), EXIT_USAGE;
+        return fail(e, EXIT_USAGE,
+                    "samples: %lld answers at temperature 0 would all be the same; set temperature or samples: 1",
+                    (long long)v.config->samples),
+               EXIT_USAGE;
     if (options->dry_run) {
         print_plan(v.config);
         return EXIT_OK;

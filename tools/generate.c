@@ -47,7 +47,8 @@ static bool read_stdin(Buf *text, Error *e) {
     char part[4096];
     if (isatty(STDIN_FILENO)) log_info("type the prompt; end it with Ctrl-D");
     for (size_t n; (n = fread(part, 1, sizeof part, stdin)) > 0;) {
-        if (text->length + n > MAX_PROMPT) return fail(e, EXIT_USAGE, "stdin: the prompt is longer than %d MiB", MAX_PROMPT >> 20);
+        if (text->length + n > MAX_PROMPT)
+            return fail(e, EXIT_USAGE, "stdin: the prompt is longer than %d MiB", MAX_PROMPT >> 20);
         buf_add(text, part, n);
     }
     while (text->length && text->data[text->length - 1] == '\n') text->data[--text->length] = 0;
@@ -69,8 +70,9 @@ static bool encode(const GenerateConfig *c, const Talk *t, const char *prompt, T
 }
 
 static void print_json(const Buf *text, const TalkStats *s) {
-    json_t *o = json_pack("{s:s, s:I, s:I, s:f, s:s}", "text", text->data ? text->data : "", "prompt_tokens", (json_int_t)s->prompt_tokens,
-                          "tokens", (json_int_t)s->tokens, "tok_per_sec", talk_speed(s), "finish_reason", s->stopped ? "stop" : "length");
+    json_t *o = json_pack("{s:s, s:I, s:I, s:f, s:s}", "text", text->data ? text->data : "", "prompt_tokens",
+                          (json_int_t)s->prompt_tokens, "tokens", (json_int_t)s->tokens, "tok_per_sec", talk_speed(s),
+                          "finish_reason", s->stopped ? "stop" : "length");
     char *line = o ? json_dumps(o, 0) : NULL;
     if (line) puts(line);
     free(line);
@@ -83,13 +85,14 @@ static bool answer(const GenerateConfig *c, Talk *t, const TokenList *ids, bool 
     TalkStats stats;
     Buf text = {0}, rest = {0};
     Sampling sampling = SAMPLING_OF(c);
-    bool ok = talk_engine(t, (int64_t)ids->count + c->max_tokens, e) && talk_answer(t, ids, &sampling, &watch, &text, &stats, e);
+    bool ok = talk_engine(t, (int64_t)ids->count + c->max_tokens, e) &&
+              talk_answer(t, ids, &sampling, &watch, &text, &stats, e);
     if (ok && as_json) print_json(&text, &stats);
     if (ok && !as_json) {
         view_end(&printer.view, &rest);
         printf("%s\n", rest.data ? rest.data : "");
-        log_info("prompt %lld tokens in %.2f s; answer %lld tokens%s, %.1f tok/s", (long long)stats.prompt_tokens, stats.prompt_seconds,
-                 (long long)stats.tokens, stats.stopped ? "" : " (cut off)", talk_speed(&stats));
+        log_info("prompt %lld tokens in %.2f s; answer %lld tokens%s, %.1f tok/s", (long long)stats.prompt_tokens,
+                 stats.prompt_seconds, (long long)stats.tokens, stats.stopped ? "" : " (cut off)", talk_speed(&stats));
     }
     buf_free(&text), buf_free(&rest);
     if (ok && stop_requested()) return fail(e, EXIT_STOPPED, "stopped on request");

@@ -1,4 +1,5 @@
-// inspect: what a file or folder holds, told from its content and not from its name alone. Must not know: how the files are made.
+// inspect: what a file or folder holds, told from its content and not from its name alone. Must not know: how the files
+// are made.
 #include "tools/tools.h"
 
 #include <stdio.h>
@@ -62,11 +63,12 @@ static json_t *shape_of(const TensorView *t) {
 static json_t *tensor_row(const TensorView *t, bool ternary) {
     HexDigest hash = sha256_of(t->data, t->bytes);
     hash.text[16] = 0;
-    json_t *row = json_pack("{s:s, s:s, s:o, s:I, s:s}", "tensor", t->name, "dtype", dtype_rows[t->dtype].name, "shape", shape_of(t), "bytes",
-                            (json_int_t)t->bytes, "sha256", hash.text);
+    json_t *row = json_pack("{s:s, s:s, s:o, s:I, s:s}", "tensor", t->name, "dtype", dtype_rows[t->dtype].name, "shape",
+                            shape_of(t), "bytes", (json_int_t)t->bytes, "sha256", hash.text);
     double share[3];
     char text[64] = "";
-    if (ternary_fractions(t, share)) snprintf(text, sizeof text, "%.1f / %.1f / %.1f %%", share[0] * 100, share[1] * 100, share[2] * 100);
+    if (ternary_fractions(t, share))
+        snprintf(text, sizeof text, "%.1f / %.1f / %.1f %%", share[0] * 100, share[1] * 100, share[2] * 100);
     if (row && ternary) json_object_set_new(row, "-1 / 0 / +1", json_string(text));
     return row;
 }
@@ -88,7 +90,8 @@ static void add_tensors(json_t *o, const InspectConfig *c, TensorAt at, const vo
     json_object_set_new(o, "n_tensors", json_integer(n));
     json_object_set_new(o, "n_elements", json_integer(elements));
     json_object_set_new(o, "tensor_bytes", json_integer(bytes));
-    if (n > 0) json_object_set_new(o, "bits_per_element", json_real(elements ? (double)bytes * 8 / (double)elements : 0));
+    if (n > 0)
+        json_object_set_new(o, "bits_per_element", json_real(elements ? (double)bytes * 8 / (double)elements : 0));
     json_object_set_new(o, "tensors", list);
     if (n > c->tensors) json_object_set_new(o, "tensors_not_listed", json_integer(n - c->tensors));
 }
@@ -200,8 +203,10 @@ static bool add_model(json_t *o, const InspectConfig *c, const char *folder, Err
         Tokenizer *t = tokenizer_load(folder, e);
         ChatTemplate *chat = t ? chat_load(folder, t, NULL) : NULL;
         if (!t) return false;
-        json_object_set_new(o, "tokenizer", json_pack("{s:I, s:s, s:s}", "vocab_size", (json_int_t)tokenizer_vocab_size(t), "sha256",
-                                                      tokenizer_hash(t).text, "chat_template", chat ? chat_name(chat) : "none that is known"));
+        json_object_set_new(o, "tokenizer",
+                            json_pack("{s:I, s:s, s:s}", "vocab_size", (json_int_t)tokenizer_vocab_size(t), "sha256",
+                                      tokenizer_hash(t).text, "chat_template",
+                                      chat ? chat_name(chat) : "none that is known"));
         if (chat) chat_free(chat);
         tokenizer_free(t);
     }
@@ -217,7 +222,10 @@ static bool add_shard(json_t *o, const char *folder, Error *e) {
     return true;
 }
 
-static json_t *begin(const char *kind, const char *path) { return json_pack("{s:s, s:s}", "kind", kind, "path", path); }
+static json_t *begin(const char *kind, const char *path) {
+    json_t *name = json_string(path);
+    return json_pack("{s:s, s:o}", "kind", kind, "path", name ? name : json_string("(its name is no UTF-8)"));
+}
 
 static json_t *inspect_folder(const InspectConfig *c, const char *path, bool *ok, Error *e) {
     json_t *o = NULL;
@@ -228,7 +236,8 @@ static json_t *inspect_folder(const InspectConfig *c, const char *path, bool *ok
     else if (holds(path, "config.json"))
         *ok = add_model(o = begin("model folder", path), c, path, e);
     else
-        *ok = fail(e, EXIT_DATA, "%s: neither a run folder, a token shard nor a model folder; give the file itself", path);
+        *ok = fail(e, EXIT_DATA, "%s: neither a run folder, a token shard nor a model folder; give the file itself",
+                   path);
     return o;
 }
 
@@ -288,7 +297,8 @@ int inspect_command(const void *config, const Options *options, Error *e) {
     const InspectConfig *c = config;
     json_t *all = json_array();
     bool ok = true;
-    for (size_t i = 0; ok && i < c->files.count; i++) ok = options->dry_run || inspect_one(c, c->files.items[i], all, e);
+    for (size_t i = 0; ok && i < c->files.count; i++)
+        ok = options->dry_run || inspect_one(c, c->files.items[i], all, e);
     Buf text = {0};
     if (options->json)
         json_write(&text, all, 2, false), buf_char(&text, '\n');

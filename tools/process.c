@@ -24,7 +24,8 @@ char *process_home(Error *e) {
     return xstrndup(path, (size_t)(n > 1 ? n - 1 : n));
 }
 
-// A terminal sends Ctrl-C to the whole process group: then the child has it already, and a second one would end it at once.
+// A terminal sends Ctrl-C to the whole process group: then the child has it already, and a second one would end it at
+// once.
 static void on_stop(int signal_number, siginfo_t *info, void *context) {
     int saved = errno;
     stop_seen = 1;
@@ -62,7 +63,8 @@ static _Noreturn void become(char *const *argv, pid_t parent, const sigset_t *ma
     if (getppid() != parent) _exit(EXIT_STOPPED);
     sigprocmask(SIG_SETMASK, mask, NULL);
     execv(argv[0], argv);
-    dprintf(STDERR_FILENO, "error: %s: cannot be started (%s); build the programs with make\n", argv[0], strerror(errno));
+    dprintf(STDERR_FILENO, "error: %s: cannot be started (%s); build the programs with make\n", argv[0],
+            strerror(errno));
     _exit(127);
 }
 

@@ -158,6 +158,7 @@ static void read_run(Reader *in, RecipeStage *s, const char *run, int line) {
     const char *space = strchr(run, ' ');
     s->program = xstrndup(run, space ? (size_t)(space - run) : strlen(run));
     s->command = xstrdup(space ? space + 1 + strspn(space + 1, " ") : "");
+    s->run = xasprintf("%s%s%s", s->program, s->command[0] ? " " : "", s->command);
     bool known = false;
     for (size_t i = 0; i < recipe_n_programs; i++) known |= strcmp(s->program, recipe_programs[i]) == 0;
     char text[256];
@@ -288,7 +289,8 @@ static void read_stages(Reader *in, char *const *overrides, size_t n_overrides) 
     for (size_t i = 0; i < r->n_stages; i++) read_stage(in, i);
     for (size_t i = 0; i < n_overrides; i++)
         if (strncmp(overrides[i], "out=", 4)) apply_override(in, overrides[i]);
-    for (size_t i = 0; i < r->n_stages; i++) json_object_set_new(r->stages[i].with, "out", json_string(r->stages[i].folder));
+    for (size_t i = 0; i < r->n_stages; i++)
+        json_object_set_new(r->stages[i].with, "out", json_string(r->stages[i].folder));
 }
 
 bool recipe_read(Recipe *r, const char *path, char *const *overrides, size_t n_overrides, Error *e) {
@@ -313,7 +315,7 @@ bool recipe_read(Recipe *r, const char *path, char *const *overrides, size_t n_o
 void recipe_free(Recipe *r) {
     for (size_t i = 0; i < r->n_stages; i++) {
         RecipeStage *s = &r->stages[i];
-        free(s->name), free(s->folder), free(s->program), free(s->command);
+        free(s->name), free(s->folder), free(s->run), free(s->program), free(s->command);
         json_decref(s->with), json_decref(s->overridden);
     }
     free(r->stages), free(r->path), free(r->name), free(r->out);
@@ -322,13 +324,14 @@ void recipe_free(Recipe *r) {
 }
 
 bool recipe_find(const Recipe *r, const char *name, size_t *index, Error *e) {
-    const char *known[MAX_STAGES];
+    const char *known[MAX_STAGES] = {0};
     for (*index = 0; *index < r->n_stages; ++*index) {
         if (!strcmp(r->stages[*index].name, name)) return true;
         known[*index] = r->stages[*index].name;
     }
     char text[256];
-    return fail(e, EXIT_USAGE, "%s: no stage '%.64s'%s", r->path, name, hint(text, sizeof text, name, known, r->n_stages));
+    return fail(e, EXIT_USAGE, "%s: no stage '%.64s'%s", r->path, name,
+                hint(text, sizeof text, name, known, r->n_stages));
 }
 
 int recipe_key_line(const Recipe *r, size_t index, const char *key) {
@@ -431,9 +434,7 @@ json_t *recipe_plan(const Recipe *r) {
     json_t *stages = json_array();
     for (size_t i = 0; i < r->n_stages; i++) {
         const RecipeStage *s = &r->stages[i];
-        char *run = xasprintf("%s%s%s", s->program, s->command[0] ? " " : "", s->command);
-        json_array_append_new(stages, json_pack("{s:s, s:s, s:O}", "stage", s->name, "run", run, "with", s->with));
-        free(run);
+        json_array_append_new(stages, json_pack("{s:s, s:s, s:O}", "stage", s->name, "run", s->run, "with", s->with));
     }
     return json_pack("{s:s, s:s, s:s, s:o}", "name", r->name, "recipe", r->path, "out", r->out, "stages", stages);
 }

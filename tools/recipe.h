@@ -1,6 +1,6 @@
 // recipe: a pipeline of programs in YAML, read strictly: every mistake is named with its line before anything runs.
-// Owns: the grammar of a recipe, ${references}, overrides, the config file of each stage. Must not know: processes, folders on disk,
-// what any program does with its keys.
+// Owns: the grammar of a recipe, ${references}, overrides, the config file of each stage. Must not know: processes,
+// folders on disk, what any program does with its keys.
 //
 //     name: quickstart
 //     out: out/quickstart
@@ -9,16 +9,17 @@
 //         run: distill ask
 //         with: {prompts: "${problems}/records.jsonl.zst", samples: 4}
 //
-// ${stage} is the folder <out>/<stage> of an earlier stage, ${recipe} the folder of the recipe file, ${out} the recipe's out.
+// ${stage} is the folder <out>/<stage> of an earlier stage, ${recipe} the folder of the recipe file, ${out} the
+// recipe's out.
 #pragma once
 #include "core/base/config.h"
 
 typedef struct RecipeStage {
-    char *name, *folder;     // folder: <out>/<name>
-    char *program, *command; // command "" for a program with a single command
-    json_t *with;            // the stage's config: references expanded, overrides applied, "out" last
-    json_t *overridden;      // {key: true}: its value in `with` is text as given on the command line
-    int line;                // of the stage in the recipe
+    char *name, *folder;           // folder: <out>/<name>
+    char *run, *program, *command; // "distill ask" and its parts; command "" for a program with a single command
+    json_t *with;                  // the stage's config: references expanded, overrides applied, "out" last
+    json_t *overridden;            // {key: true}: its value in `with` is text as given on the command line
+    int line;                      // of the stage in the recipe
 } RecipeStage;
 
 typedef struct Recipe {
@@ -43,7 +44,9 @@ bool recipe_find(const Recipe *r, const char *name, size_t *index, Error *e);
 void recipe_stage_yaml(const RecipeStage *stage, Buf *out);
 // Line of a key of stage `index` in the recipe; 0 when it came from an override or is not in the file.
 int recipe_key_line(const Recipe *r, size_t index, const char *key);
-// Replaces "<config_path>:<line>:" in an error text of a stage's program by the place in the recipe (or "override stage.key:").
+// Replaces "<config_path>:<line>:" in an error text of a stage's program by the place in the recipe (or "override
+// stage.key:").
 void recipe_blame(const Recipe *r, size_t index, const char *config_path, const char *text, Buf *out);
-// Name, order and resolved configs of all stages, for reports: {"name","recipe","out","stages":[{"stage","run","with"}]}.
+// Name, order and resolved configs of all stages, for reports:
+// {"name","recipe","out","stages":[{"stage","run","with"}]}.
 json_t *recipe_plan(const Recipe *r);

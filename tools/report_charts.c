@@ -8,7 +8,7 @@
 
 enum { MAX_POINTS = 240, MAX_TICKS = 12 };
 // The picture in user units; a card is 340 to 560 pixels wide, so that text of 13 units stays readable everywhere.
-static const double width = 440, height = 250, left = 52, right = 428, top = 24, bottom = 208;
+static const double width = 400, height = 240, left = 46, right = 392, top = 24, bottom = 198;
 
 // ---- series and text ----
 
@@ -27,24 +27,38 @@ void series_free(Series *s) {
     *s = (Series){0};
 }
 
+// Sums over both sides, each in one pass: left = y[i] + keep * y[i-1] + keep^2 * y[i-2] ..., and the same from the
+// right.
 void series_smooth(const Series *s, double span, Series *out) {
-    double keep = 1 - 2 / (span + 1), mean = 0, weight = 0;
-    for (size_t i = 0; i < s->n; i++) {
-        if (!isfinite(s->x[i]) || !isfinite(s->y[i])) continue;
-        mean = keep * mean + (1 - keep) * s->y[i];
-        weight = keep * weight + (1 - keep);
-        series_add(out, s->x[i], mean / weight);
+    const double keep = 1 - 2 / (span + 1);
+    for (size_t i = 0; i < s->n; i++)
+        if (isfinite(s->x[i]) && isfinite(s->y[i])) series_add(out, s->x[i], s->y[i]);
+    double *later = xcalloc(2 * out->n + 2, sizeof *later), *weight = later + out->n + 1, before = 0, before_weight = 0;
+    for (size_t i = out->n; i-- > 0;) {
+        later[i] = keep * (later[i + 1] + out->y[i]); // without the point itself: what lies to the right of i - 1
+        weight[i] = keep * (weight[i + 1] + 1);
     }
+    for (size_t i = 0; i < out->n; i++) {
+        before = keep * before + out->y[i], before_weight = keep * before_weight + 1;
+        out->y[i] = (before + later[i + 1]) / (before_weight + weight[i + 1]);
+    }
+    free(later);
 }
 
 static const char *entity(utf8proc_int32_t code) {
     switch (code) {
-    case '&': return "&amp;";
-    case '<': return "&lt;";
-    case '>': return "&gt;";
-    case '"': return "&quot;";
-    case '\'': return "&#39;";
-    default: break;
+    case '&':
+        return "&amp;";
+    case '<':
+        return "&lt;";
+    case '>':
+        return "&gt;";
+    case '"':
+        return "&quot;";
+    case '\'':
+        return "&#39;";
+    default:
+        break;
     }
     bool control = (code < 0x20 && code != '\n' && code != '\t') || (code >= 0x7F && code < 0xA0);
     return control || (code & 0xFFFE) == 0xFFFE || (code >= 0xFDD0 && code <= 0xFDEF) ? "\uFFFD" : NULL;
@@ -106,9 +120,12 @@ static void line_at(Buf *out, const char *class, double x1, double y1, double x2
     buf_printf(out, "<line class=\"%s\" x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%.1f\"/>", class, x1, y1, x2, y2);
 }
 
+// Which of the page's colours part i has.
+static size_t colour_of(const unsigned char *colours, size_t i) { return colours ? colours[i] : i; }
+
 static void rect_at(Buf *out, size_t colour, double x, double y, double w, double h) {
-    buf_printf(out, "<rect fill=\"var(--c%zu)\" x=\"%.2f\" y=\"%.2f\" width=\"%.2f\" height=\"%.2f\">", colour % CHART_PARTS + 1, x,
-               y, MAX(0, w), MAX(0, h));
+    buf_printf(out, "<rect fill=\"var(--c%zu)\" x=\"%.2f\" y=\"%.2f\" width=\"%.2f\" height=\"%.2f\">",
+               colour % CHART_PARTS + 1, x, y, MAX(0, w), MAX(0, h));
 }
 
 typedef struct Frame {
@@ -162,6 +179,13 @@ static void legend_item(Buf *out, size_t colour, const char *name, const char *a
     buf_text(out, "</span> ");
 }
 
+// Closes a legend, with a line of its own under it.
+static void legend_note(Buf *out, const char *note) {
+    buf_text(out, "</p>\n<p class=\"legend\">");
+    html_escape(out, note);
+    buf_text(out, "</p>\n");
+}
+
 // ---- lines ----
 
 static Frame frame_of(const LineChart *c) {
@@ -204,8 +228,9 @@ static void line_legend(Buf *out, const LineChart *c) {
         const Series *one = &c->series[s];
         char text[32];
         double last = one->n ? one->y[one->n - 1] : NAN;
-        if (isfinite(last)) snprintf(text, sizeof text, c->percent ? "%.1f %%" : "%.4g", c->percent ? last * 100 : last);
-        legend_item(out, s - c->faint_first, one->name, isfinite(last) ? text : "–");
+        if (isfinite(last))
+            snprintf(text, sizeof text, c->percent ? "%.1f %%" : "%.4g", c->percent ? last * 100 : last);
+        legend_item(out, colour_of(c->colours, s - c->faint_first), one->name, isfinite(last) ? text : "–");
     }
     buf_text(out, "</p>\n");
 }
@@ -219,7 +244,12 @@ void chart_lines(Buf *out, const LineChart *c) {
     x_axis(out, &f, c->x_label);
     for (size_t s = 0; s < c->n_series; s++) {
         bool faint = c->faint_first && s == 0;
-        polyline(out, &c->series[s], &f, faint ? "line faint" : "line", faint ? 0 : s - c->faint_first);
+        size_t i = faint ? 0 : s - c->faint_first;
+        polyline(out, &c->series[s], &f,
+                 faint    ? "line faint"
+                 : i >= 2 ? "line dashed"
+                          : "line",
+                 colour_of(c->colours, i));
     }
     close_figure(out);
 }
@@ -242,7 +272,8 @@ void chart_bars(Buf *out, const char *title, const Bar *bars, size_t n, double m
         text_at(out, 2, y + 15, "start", name);
         buf_text(out, "<g class=\"amount\">");
         text_at(out, width - 4, y + 15, "end", bars[i].text);
-        buf_printf(out, "</g><rect class=\"track\" x=\"2\" y=\"%.1f\" width=\"%.1f\" height=\"13\"/>", y + 21, width - 8);
+        buf_printf(out, "</g><rect class=\"track\" x=\"2\" y=\"%.1f\" width=\"%.1f\" height=\"13\"/>", y + 21,
+                   width - 8);
         rect_at(out, 0, 2, y + 21, length, 13);
         buf_text(out, "</rect>");
         double low = axis_scale(MAX(0, bars[i].value - bars[i].error), 0, max, 2, width - 6);
@@ -266,7 +297,8 @@ static void group_names(Buf *out, const Stack *stacks, size_t n, double one, dou
     }
 }
 
-void chart_stacks(Buf *out, const char *title, const Stack *stacks, size_t n, const char *const *parts, size_t n_parts) {
+void chart_stacks(Buf *out, const char *title, const Stack *stacks, size_t n, const char *const *parts, size_t n_parts,
+                  const unsigned char *colours, const char *x_label, const char *note) {
     Frame f = {0, 1, 0, 1};
     size_t groups = n > 0, group = 0;
     for (size_t i = 1; i < n; i++) groups += strcmp(stacks[i].group, stacks[i - 1].group) != 0;
@@ -274,16 +306,17 @@ void chart_stacks(Buf *out, const char *title, const Stack *stacks, size_t n, co
     double one = (right - left - shift * (double)(groups - 1)) / (double)MAX(n, (size_t)1);
     open_figure(out, title);
     buf_text(out, "<p class=\"legend\">");
-    for (size_t p = 0; p < n_parts; p++) legend_item(out, p, parts[p], NULL);
-    buf_text(out, "</p>\n");
-    open_svg(out, title, height - 16);
+    for (size_t p = 0; p < n_parts; p++) legend_item(out, colour_of(colours, p), parts[p], NULL);
+    legend_note(out, note);
+    open_svg(out, title, height);
     y_axis(out, &f, true, "percent");
+    text_at(out, (left + right) / 2, bottom + 36, "middle", x_label);
     for (size_t i = 0; i < n; i++) {
         if (i && strcmp(stacks[i].group, stacks[i - 1].group)) group++;
         double x = left + one * (double)i + shift * (double)group, y = bottom;
         for (size_t p = 0; p < n_parts; p++) {
             double h = stacks[i].share[p] * (bottom - top);
-            rect_at(out, p, x, y - h, one * 0.86, h);
+            rect_at(out, colour_of(colours, p), x, y - h, one * 0.86, h);
             buf_text(out, "<title>");
             html_escape(out, stacks[i].name);
             buf_printf(out, ": %s %.1f %%</title></rect>", parts[p], stacks[i].share[p] * 100);
@@ -301,7 +334,8 @@ void chart_parts(Buf *out, const char *title, const Part *parts, size_t n, const
     buf_text(out, "<p class=\"legend\">");
     for (size_t i = 0; i < n; i++) {
         char text[96];
-        snprintf(text, sizeof text, "%.0f %s, %.1f %%", parts[i].amount, unit, total > 0 ? parts[i].amount / total * 100 : 0);
+        snprintf(text, sizeof text, "%.0f %s, %.1f %%", parts[i].amount, unit,
+                 total > 0 ? parts[i].amount / total * 100 : 0);
         legend_item(out, i, parts[i].name, text);
     }
     buf_text(out, "</p>\n");
@@ -336,7 +370,7 @@ void chart_histogram(Buf *out, const char *title, const char *x_label, const Sam
             if (isfinite(samples[s].values[i])) lo = MIN(lo, samples[s].values[i]), hi = MAX(hi, samples[s].values[i]);
     if (!(hi >= lo)) lo = 0, hi = 1;
     if (hi == lo) hi = lo + 1;
-    axis_ticks(lo, hi, MAX_BINS / 2, ticks, &bin);
+    axis_ticks(lo, hi, MAX_BINS - 4, ticks, &bin);
     lo = floor(lo / bin) * bin;
     size_t n_bins = (size_t)CLAMP(floor((hi - lo) / bin) + 1, 1, MAX_BINS);
     for (size_t s = 0; s < n; s++) {

@@ -1,5 +1,5 @@
-// run: executes the stages of a recipe one after another. Owns: the order, the lock, what is said to the person. Must not know: what a
-// stage does; a stage that is already complete finds that out itself, by hashing.
+// run: executes the stages of a recipe one after another. Owns: the order, the lock, what is said to the person. Must
+// not know: what a stage does; a stage that is already complete finds that out itself, by hashing.
 #define _GNU_SOURCE // memfd_create
 #include "tools/tools.h"
 
@@ -142,7 +142,8 @@ static long lock_holder(int lock) {
     return pread(lock, text, sizeof text - 1, 0) > 0 ? strtol(text, NULL, 10) : 0;
 }
 
-// The stage's program inherits the lock: should the runner be killed, the lock lives until that program has saved and ended.
+// The stage's program inherits the lock: should the runner be killed, the lock lives until that program has saved and
+// ended.
 static bool take_lock(Runner *r, Error *e) {
     char *path = xasprintf("%s/.stages/lock", r->recipe.out);
     bool ok = make_parent(path, e);
@@ -153,7 +154,8 @@ static bool take_lock(Runner *r, Error *e) {
         if (errno != EWOULDBLOCK)
             ok = fail(e, EXIT_FAIL, "%s: cannot be locked (%s)", path, strerror(errno));
         else if ((pid > 0 && kill((pid_t)pid, 0) == 0) || waited >= ORPHAN_WAIT_SECONDS * 10)
-            ok = fail(e, EXIT_FAIL, "%s: another run of this recipe is going on (process %ld); wait for it or stop it", path, pid);
+            ok = fail(e, EXIT_FAIL, "%s: another run of this recipe is going on (process %ld); wait for it or stop it",
+                      path, pid);
         else if (waited == 0)
             log_info("waiting for a stage of an earlier, killed run to end");
         usleep(100000);
@@ -193,12 +195,17 @@ static int run_program(const Runner *r, size_t index, const char *config_path, b
 static int explain(const Runner *r, size_t index, int status, Error *e) {
     const RecipeStage *s = &r->recipe.stages[index];
     if (status < 0) return e->code;
+    // A stage that was not yet, or no longer, listening dies of the signal that it was sent; nothing is lost by that
+    // either.
+    if (process_stop_requested() && status > 128) status = EXIT_STOPPED;
     if (status == EXIT_STOPPED)
-        fail(e, status, "stopped in stage %s; what was done is saved\nhint: the same command goes on: %s", s->name, r->again);
+        fail(e, status, "stopped in stage %s; what was done is saved\nhint: the same command goes on: %s", s->name,
+             r->again);
     else
-        fail(e, status, "stage %s (%s %s) ended with code %d; its message stands above\n"
+        fail(e, status,
+             "stage %s (%s) ended with code %d; its message stands above\n"
              "hint: after the repair the same command goes on; complete stages are only verified: %s",
-             s->name, s->program, s->command, status, r->again);
+             s->name, s->run, status, r->again);
     return status;
 }
 
@@ -208,7 +215,7 @@ static int run_stage(Runner *r, size_t index, Error *e) {
     double begin = now_seconds();
     bool already = false;
     Buf yaml = {0};
-    log_info("[%zu/%zu] %s — %s %s", index + 1, r->recipe.n_stages, s->name, s->program, s->command);
+    log_info("[%zu/%zu] %s — %s", index + 1, r->recipe.n_stages, s->name, s->run);
     recipe_stage_yaml(s, &yaml);
     int status = file_replace(path, yaml.data, yaml.length, e) ? run_program(r, index, path, &already, e) : -1;
     if (status == 0)
@@ -232,7 +239,7 @@ static bool write_plan(const Runner *r, Error *e) {
 static bool print_tables(const Runner *r, Error *e) {
     for (size_t i = 0; i < r->recipe.n_stages; i++) {
         const RecipeStage *s = &r->recipe.stages[i];
-        if (strcmp(s->program, "tristill") || strcmp(s->command, "report")) continue;
+        if (strcmp(s->run, "tristill report")) continue;
         char *path = path_join(s->folder, "table.txt");
         Buf table = {0};
         bool ok = file_read(path, 1 << 20, &table, e);
@@ -253,7 +260,8 @@ static int run_stages(Runner *r, Error *e) {
     }
     char total[32];
     bool nothing_new = r->n_already == r->recipe.n_stages - r->first;
-    log_info("everything is done in %s%s", say_duration(now_seconds() - r->started, total), nothing_new ? "; all stages were complete already" : "");
+    log_info("everything is done in %s%s", say_duration(now_seconds() - r->started, total),
+             nothing_new ? "; all stages were complete already" : "");
     return print_tables(r, e) ? EXIT_OK : e->code;
 }
 
@@ -264,7 +272,7 @@ static void print_plan(const Runner *r) {
         Buf yaml = {0};
         recipe_stage_yaml(s, &yaml);
         const char *state = i < r->first ? "skipped" : stage_complete(r, i) ? "complete, to be verified" : "to do";
-        printf("[%zu/%zu] %s — %s %s  (%s)\n", i + 1, r->recipe.n_stages, s->name, s->program, s->command, state);
+        printf("[%zu/%zu] %s — %s  (%s)\n", i + 1, r->recipe.n_stages, s->name, s->run, state);
         for (char *line = strtok(yaml.data, "\n"); line; line = strtok(NULL, "\n")) printf("        %s\n", line);
         buf_free(&yaml);
     }

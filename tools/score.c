@@ -32,7 +32,8 @@ static bool add_steps(Score *s, int64_t steps, bool correct, Error *e) {
     size_t i = 0;
     while (i < s->n_steps && s->by_steps[i].steps < steps) i++;
     if (i == s->n_steps || s->by_steps[i].steps != steps) {
-        if (s->n_steps == COUNT_OF(s->by_steps)) return fail(e, EXIT_DATA, "steps: more than %zu different values", s->n_steps);
+        if (s->n_steps == COUNT_OF(s->by_steps))
+            return fail(e, EXIT_DATA, "steps: more than %zu different values", s->n_steps);
         memmove(&s->by_steps[i + 1], &s->by_steps[i], (s->n_steps - i) * sizeof s->by_steps[0]);
         s->by_steps[i] = (ScoreSteps){.steps = steps};
         s->n_steps++;
@@ -51,7 +52,8 @@ bool score_add(Score *s, const json_t *record, int64_t prompt, Error *e) {
         !json_get_text(record, "finish_reason", "answer", &finish, e) ||
         !json_opt_int(record, "steps", "answer", 0, INT32_MAX, &steps, e))
         return false;
-    if (!label_parse(label_text, &label)) return fail(e, EXIT_DATA, "answer: verdict: label: '%.40s' is unknown", label_text);
+    if (!label_parse(label_text, &label))
+        return fail(e, EXIT_DATA, "answer: verdict: label: '%.40s' is unknown", label_text);
     bool correct = label == LABEL_POSITIVE;
     if (prompt != s->prompt) end_prompt(s);
     s->prompt = prompt, s->prompt_n++, s->prompt_correct += correct;
@@ -91,13 +93,16 @@ json_t *score_json(Score *s) {
     for (size_t i = 0; i < s->n_steps; i++) {
         char key[24] = "unknown";
         if (s->by_steps[i].steps > 0) snprintf(key, sizeof key, "%lld", (long long)s->by_steps[i].steps);
-        json_object_set_new(by_steps, key, json_pack("{s:I, s:f}", "n", (json_int_t)s->by_steps[i].n, "accuracy",
-                                                     (double)s->by_steps[i].correct / (double)s->by_steps[i].n));
+        json_object_set_new(by_steps, key,
+                            json_pack("{s:I, s:f}", "n", (json_int_t)s->by_steps[i].n, "accuracy",
+                                      (double)s->by_steps[i].correct / (double)s->by_steps[i].n));
     }
-    for (int l = 0; l <= LABEL_UNVERIFIED; l++) json_object_set_new(labels, label_name((Label)l), json_integer(s->labels[l]));
-    return json_pack("{s:I, s:I, s:f, s:f, s:I, s:o, s:o, s:o}", "n", (json_int_t)s->n, "correct", (json_int_t)s->correct, "accuracy", p,
-                     "standard_error", standard_error(s, p), "cut_off", (json_int_t)s->cut_off, "labels", labels, "by_steps", by_steps,
-                     "tokens_per_answer", token_stats(s));
+    for (int l = 0; l <= LABEL_UNVERIFIED; l++)
+        json_object_set_new(labels, label_name((Label)l), json_integer(s->labels[l]));
+    return json_pack("{s:I, s:I, s:f, s:f, s:I, s:o, s:o, s:o}", "n", (json_int_t)s->n, "correct",
+                     (json_int_t)s->correct, "accuracy", p, "standard_error", standard_error(s, p), "cut_off",
+                     (json_int_t)s->cut_off, "labels", labels, "by_steps", by_steps, "tokens_per_answer",
+                     token_stats(s));
 }
 
 void score_free(Score *s) {

@@ -17,7 +17,6 @@ static void inline_value(const json_t *value, Buf *out) {
         json_write(&raw, value, 0, false);
     for (size_t i = 0; i < raw.length; i++)
         if (raw.data[i] == '\n' || raw.data[i] == '\t') raw.data[i] = ' ';
-    buf_text(out, "");
     text_for_terminal(raw.data ? raw.data : "", raw.length, out);
     buf_free(&raw);
 }
@@ -38,8 +37,8 @@ static void block(const char *text, int depth, Buf *out) {
 static bool is_flat(const json_t *value) {
     if (json_is_object(value)) return json_object_size(value) == 0;
     if (!json_is_array(value)) return !json_is_string(value) || !strchr(json_string_value(value), '\n');
-    for (size_t i = 0; i < json_array_size(value); i++)
-        if (json_is_object(json_array_get(value, i)) || json_is_array(json_array_get(value, i))) return false;
+    for (size_t i = 0; i < json_array_size(value); i++) // texts stand on lines of their own
+        if (!json_is_number(json_array_get(value, i)) && !json_is_boolean(json_array_get(value, i))) return false;
     return json_array_size(value) <= 16;
 }
 
@@ -52,7 +51,8 @@ static bool is_table(const json_t *array) {
         if (!json_is_object(row) || json_object_size(row) != json_object_size(first)) return false;
         void *a = json_object_iter((json_t *)first), *b = json_object_iter(row);
         for (; a && b; a = json_object_iter_next((json_t *)first, a), b = json_object_iter_next(row, b))
-            if (strcmp(json_object_iter_key(a), json_object_iter_key(b)) || !is_flat(json_object_iter_value(b))) return false;
+            if (strcmp(json_object_iter_key(a), json_object_iter_key(b)) || !is_flat(json_object_iter_value(b)))
+                return false;
     }
     return true;
 }
@@ -88,8 +88,7 @@ static void show_object(const json_t *object, int depth, Buf *out) {
     const char *key;
     json_t *value;
     size_t width = 0;
-    json_object_foreach((json_t *)object, key, value)
-        if (is_flat(value)) width = MAX(width, text_width(key));
+    json_object_foreach((json_t *)object, key, value) if (is_flat(value)) width = MAX(width, text_width(key));
     json_object_foreach((json_t *)object, key, value) {
         indent(out, depth);
         text_for_terminal(key, strlen(key), out);

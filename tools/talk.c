@@ -48,16 +48,22 @@ static bool on_token(void *context, int64_t request, int32_t token) {
     return !s->watch->stop || !s->watch->stop(s->watch->context);
 }
 
-bool talk_answer(Talk *t, const TokenList *prompt, const Sampling *sampling, const TalkWatch *watch, Buf *text, TalkStats *stats, Error *e) {
+bool talk_answer(Talk *t, const TokenList *prompt, const Sampling *sampling, const TalkWatch *watch, Buf *text,
+                 TalkStats *stats, Error *e) {
     if ((int64_t)prompt->count >= t->context)
-        return fail(e, EXIT_USAGE, "the prompt has %zu tokens, but the context holds %lld; shorten it", prompt->count, (long long)t->context);
+        return fail(e, EXIT_USAGE, "the prompt has %zu tokens, but the context holds %lld; shorten it", prompt->count,
+                    (long long)t->context);
     int32_t ends[2];
     int64_t n_ends = 0;
     if (t->chat) ends[n_ends++] = chat_end_token(t->chat);
     if (t->model->config.eos_token_id >= 0) ends[n_ends++] = t->model->config.eos_token_id;
     *stats = (TalkStats){.prompt_tokens = (int64_t)prompt->count};
     Stream stream = {.talk = t, .watch = watch, .stats = stats, .text = text, .begin = now_seconds()};
-    GenRequest request = {.prompt = prompt->items, .n_prompt = (int64_t)prompt->count, .sampling = *sampling, .stop_tokens = ends, .n_stop = n_ends};
+    GenRequest request = {.prompt = prompt->items,
+                          .n_prompt = (int64_t)prompt->count,
+                          .sampling = *sampling,
+                          .stop_tokens = ends,
+                          .n_stop = n_ends};
     GenResult result = {0};
     GenWatch gen_watch = {.on_token = on_token, .context = &stream};
     bool ok = engine_generate(t->engine, &request, 1, &result, &gen_watch, e);

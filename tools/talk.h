@@ -1,4 +1,5 @@
-// talk: one loaded model answering one request at a time, streamed as whole code points; and the view of it on a terminal.
+// talk: one loaded model answering one request at a time, streamed as whole code points; and the view of it on a
+// terminal.
 #pragma once
 #include "core/data/chat.h"
 #include "core/model/infer.h"
@@ -27,11 +28,12 @@ typedef struct TalkStats {
     bool stopped;                          // by a stop token; false = length or the person
 } TalkStats;
 // Appends the answer's text to `text`.
-bool talk_answer(Talk *t, const TokenList *prompt, const Sampling *sampling, const TalkWatch *watch, Buf *text, TalkStats *stats, Error *e);
+bool talk_answer(Talk *t, const TokenList *prompt, const Sampling *sampling, const TalkWatch *watch, Buf *text,
+                 TalkStats *stats, Error *e);
 double talk_speed(const TalkStats *s); // decoded tokens per second, 0 when too few
 
-// What a person sees: thinking dimmed, its tags hidden, control characters removed (tools/text.h). Plain: the text as it is, but for control
-// characters.
+// What a person sees: thinking dimmed, its tags hidden, control characters removed (tools/text.h). Plain: the text as
+// it is, but for control characters.
 typedef struct TalkView {
     bool styled;   // on a terminal, with colours allowed
     bool thinking; // between <think> and </think>
@@ -42,8 +44,8 @@ void view_piece(TalkView *v, const char *text, size_t length, Buf *out);
 void view_end(TalkView *v, Buf *out); // what was held back, and the end of dimming
 bool terminal_styled(int descriptor); // a terminal and no NO_COLOR
 
-#define SAMPLING_OF(c)                                                                                                              \
-    (Sampling) {                                                                                                                    \
-        .temperature = (c)->temperature, .top_p = (c)->top_p, .top_k = (c)->top_k, .min_p = (c)->min_p,                             \
-        .repetition_penalty = (c)->repetition_penalty, .max_tokens = (c)->max_tokens, .seed = (uint64_t)(c)->seed                   \
+#define SAMPLING_OF(c)                                                                                                 \
+    (Sampling) {                                                                                                       \
+        .temperature = (c)->temperature, .top_p = (c)->top_p, .top_k = (c)->top_k, .min_p = (c)->min_p,                \
+        .repetition_penalty = (c)->repetition_penalty, .max_tokens = (c)->max_tokens, .seed = (uint64_t)(c)->seed      \
     }

@@ -94,6 +94,7 @@ const char *say_count(double n, char out[32]) {
 }
 
 void text_for_terminal(const char *text, size_t length, Buf *out) {
+    buf_text(out, "");
     while (length > 0) {
         utf8proc_int32_t code;
         size_t n = (size_t)next_code(text, length, &code);
@@ -105,5 +106,18 @@ void text_for_terminal(const char *text, size_t length, Buf *out) {
         else
             buf_add(out, text, n);
         text += n, length -= n;
+    }
+}
+
+void text_valid(const char *text, size_t length, Buf *out) {
+    buf_text(out, "");
+    while (length > 0) {
+        utf8proc_int32_t code;
+        utf8proc_ssize_t n = utf8proc_iterate((const utf8proc_uint8_t *)text, (utf8proc_ssize_t)length, &code);
+        if (n > 0)
+            buf_add(out, text, (size_t)n);
+        else
+            buf_text(out, "\uFFFD"), n = 1;
+        text += n, length -= (size_t)n;
     }
 }

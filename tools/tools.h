@@ -3,7 +3,8 @@
 #include "core/base/program.h"
 
 int run_command(const void *config, const Options *options, Error *e);
-// Takes "stage.key=value" arguments out of argv for run_command and turns "--from STAGE" into "from=STAGE"; the rest is program_main's.
+// Takes "stage.key=value" arguments out of argv for run_command and turns "--from STAGE" into "from=STAGE"; the rest is
+// program_main's.
 void run_take_arguments(int *argc, char **argv);
 int eval_command(const void *config, const Options *options, Error *e);
 int generate_command(const void *config, const Options *options, Error *e);

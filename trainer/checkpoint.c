@@ -9,7 +9,8 @@
 #include "core/data/safetensors.h"
 
 static const char *const moment_names[2] = {"exp_avg", "exp_avg_sq"};
-static const char *const checkpoint_files[] = {"model.safetensors", "config.json", "optimizer.safetensors", "trainer_state.json"};
+static const char *const checkpoint_files[] = {"model.safetensors", "config.json", "optimizer.safetensors",
+                                               "trainer_state.json"};
 
 static bool save_moments(const TrainState *s, const char *folder, Error *e) {
     const Model *m = s->model;
@@ -20,8 +21,13 @@ static bool save_moments(const TrainState *s, const char *folder, Error *e) {
     for (size_t i = 0; i < n; i++) {
         const Weight *w = &m->weights[i / 2];
         snprintf(names[i], sizeof names[i], "%s.%s", moment_names[i % 2], w->name);
-        views[i] = (TensorView){.name = names[i], .dtype = DTYPE_F32, .n_dims = 1, .shape = {w->n}, .n_elements = w->n,
-                                .data = moments[i % 2] + w->offset, .bytes = (size_t)w->n * sizeof(float)};
+        views[i] = (TensorView){.name = names[i],
+                                .dtype = DTYPE_F32,
+                                .n_dims = 1,
+                                .shape = {w->n},
+                                .n_elements = w->n,
+                                .data = moments[i % 2] + w->offset,
+                                .bytes = (size_t)w->n * sizeof(float)};
     }
     char *path = path_join(folder, "optimizer.safetensors");
     bool ok = safetensors_write(path, views, (int64_t)n, NULL, e);
@@ -38,8 +44,10 @@ static bool load_moments(TrainState *s, const char *folder, Error *e) {
         char name[128];
         snprintf(name, sizeof name, "%s.%s", moment_names[i % 2], w->name);
         const TensorView *v = safetensors_find(t, name);
-        if (!v || v->n_elements != w->n || v->dtype != DTYPE_F32) ok = fail(e, EXIT_DATA, "%s: %s: missing or of another size", path, name);
-        else memcpy((i % 2 ? s->v : s->m) + w->offset, v->data, (size_t)w->n * sizeof(float));
+        if (!v || v->n_elements != w->n || v->dtype != DTYPE_F32)
+            ok = fail(e, EXIT_DATA, "%s: %s: missing or of another size", path, name);
+        else
+            memcpy((i % 2 ? s->v : s->m) + w->offset, v->data, (size_t)w->n * sizeof(float));
     }
     if (t) safetensors_close(t);
     free(path);
@@ -47,9 +55,9 @@ static bool load_moments(TrainState *s, const char *folder, Error *e) {
 }
 
 static bool save_state(const TrainState *s, const char *folder, Error *e) {
-    json_t *o = json_pack("{s:I, s:I, s:I, s:I, s:I}", "global_step", (json_int_t)s->step, "epoch", (json_int_t)s->cursor.epoch, "position",
-                          (json_int_t)s->cursor.position, "num_input_tokens_seen", (json_int_t)s->tokens, "num_trained_tokens",
-                          (json_int_t)s->targets);
+    json_t *o = json_pack("{s:I, s:I, s:I, s:I, s:I}", "global_step", (json_int_t)s->step, "epoch",
+                          (json_int_t)s->cursor.epoch, "position", (json_int_t)s->cursor.position,
+                          "num_input_tokens_seen", (json_int_t)s->tokens, "num_trained_tokens", (json_int_t)s->targets);
     char *path = path_join(folder, "trainer_state.json");
     bool ok = json_write_file(path, o, e);
     json_decref(o);
@@ -61,7 +69,8 @@ static bool load_state(TrainState *s, const char *folder, Error *e) {
     char *path = path_join(folder, "trainer_state.json");
     json_t *o = json_read_file(path, e);
     const int64_t most = (int64_t)1 << 60;
-    bool ok = o && json_get_int(o, "global_step", path, 0, most, &s->step, e) && json_get_int(o, "epoch", path, 0, most, &s->cursor.epoch, e) &&
+    bool ok = o && json_get_int(o, "global_step", path, 0, most, &s->step, e) &&
+              json_get_int(o, "epoch", path, 0, most, &s->cursor.epoch, e) &&
               json_get_int(o, "position", path, 0, most, &s->cursor.position, e) &&
               json_get_int(o, "num_input_tokens_seen", path, 0, most, &s->tokens, e) &&
               json_get_int(o, "num_trained_tokens", path, 0, most, &s->targets, e);
@@ -96,7 +105,8 @@ static bool verify(const char *folder, Error *e) {
         char *file = path_join(folder, checkpoint_files[i]);
         HexDigest h;
         ok = json_get_text(hashes, checkpoint_files[i], path, &expected, e) && sha256_file(file, &h, e);
-        if (ok && strcmp(h.text, expected)) ok = fail(e, EXIT_DATA, "%s: content differs from its SHA-256 in COMPLETE", file);
+        if (ok && strcmp(h.text, expected))
+            ok = fail(e, EXIT_DATA, "%s: content differs from its SHA-256 in COMPLETE", file);
         free(file);
     }
     json_decref(hashes);
@@ -148,9 +158,11 @@ static bool point_latest(const char *folder, const char *name, Error *e) {
 }
 
 bool checkpoint_save(const TrainState *s, const char *folder, int64_t keep, const char *tokenizer_folder, Error *e) {
-    char *name = xasprintf("checkpoint-%lld", (long long)s->step), *path = path_join(folder, name), *temp = xasprintf("%s/.%s.new", folder, name);
+    char *name = xasprintf("checkpoint-%lld", (long long)s->step), *path = path_join(folder, name),
+         *temp = xasprintf("%s/.%s.new", folder, name);
     bool ok = (!file_exists(temp) || remove_tree(temp, e)) && (!file_exists(path) || remove_tree(path, e)) &&
-              model_save(s->model, temp, DTYPE_F32, tokenizer_folder, e) && save_moments(s, temp, e) && save_state(s, temp, e) && seal(temp, e);
+              model_save(s->model, temp, DTYPE_F32, tokenizer_folder, e) && save_moments(s, temp, e) &&
+              save_state(s, temp, e) && seal(temp, e);
     if (ok && rename(temp, path)) ok = fail(e, EXIT_FAIL, "%s: %s", path, strerror(errno));
     ok = ok && folder_sync(folder, e) && point_latest(folder, name, e) && retire(folder, keep, e);
     free(name), free(path), free(temp);

@@ -1,5 +1,5 @@
-// checkpoint: the whole state of training, atomically: checkpoint-N/ with float32 master weights, AdamW moments, the place in the data,
-// and COMPLETE with SHA-256s last. A checkpoint is never retired before a newer one stands.
+// checkpoint: the whole state of training, atomically: checkpoint-N/ with float32 master weights, AdamW moments, the
+// place in the data, and COMPLETE with SHA-256s last. A checkpoint is never retired before a newer one stands.
 #pragma once
 #include "core/model/model.h"
 #include "trainer/dataset.h"
@@ -14,6 +14,6 @@ typedef struct TrainState {
 
 // Writes folder/checkpoint-<step>, points folder/latest to it, keeps the newest `keep`.
 bool checkpoint_save(const TrainState *s, const char *folder, int64_t keep, const char *tokenizer_folder, Error *e);
-// Newest complete checkpoint whose hashes verify -> *s (model, m, v allocated here when found). *found tells; damaged ones are reported
-// and passed over. False only for errors.
+// Newest complete checkpoint whose hashes verify -> *s (model, m, v allocated here when found). *found tells; damaged
+// ones are reported and passed over. False only for errors.
 bool checkpoint_resume(TrainState *s, const char *folder, bool *found, Error *e);

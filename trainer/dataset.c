@@ -28,8 +28,10 @@ static bool open_shard(Dataset *d, const char *path, const char *tokenizer_sha25
     d->shards[d->n_shards++] = s;
     const char *made_with = json_string_value(json_object_get(s->manifest, "tokenizer_sha256"));
     if (!made_with || strcmp(made_with, tokenizer_sha256))
-        return fail(e, EXIT_DATA, "%s: made with tokenizer %.12s, the model's is %.12s; pack the data again with the model's tokenizer", path,
-                    made_with ? made_with : "(unknown)", tokenizer_sha256);
+        return fail(
+            e, EXIT_DATA,
+            "%s: made with tokenizer %.12s, the model's is %.12s; pack the data again with the model's tokenizer", path,
+            made_with ? made_with : "(unknown)", tokenizer_sha256);
     d->n_items += s->n_documents;
     d->n_tokens += s->n_tokens;
     d->first[d->n_shards] = d->n_items;
@@ -126,8 +128,10 @@ static bool check_lengths(Dataset *d, int64_t max_tokens, Error *e) {
             char name[256];
             dataset_item_name(d, i, name, sizeof name);
             if (n > max_tokens)
-                return fail(e, EXIT_DATA, "sample %s: %lld tokens, micro_batch_tokens is %lld; raise it, or pack with a smaller max_length", name,
-                            (long long)n, (long long)max_tokens);
+                return fail(
+                    e, EXIT_DATA,
+                    "sample %s: %lld tokens, micro_batch_tokens is %lld; raise it, or pack with a smaller max_length",
+                    name, (long long)n, (long long)max_tokens);
         }
     return true;
 }

@@ -1,4 +1,5 @@
-// The training loop: plan, micro-steps, update, log, checkpoint. One loop for every loss; which linear is the model's affair.
+// The training loop: plan, micro-steps, update, log, checkpoint. One loop for every loss; which linear is the model's
+// affair.
 #include "trainer/trainer.h"
 
 #include <math.h>
@@ -50,9 +51,12 @@ static Model *fresh_model(const TrainConfig *c, Error *e) {
 }
 
 static bool check_sources(const TrainConfig *c, Error *e) {
-    if (!*c->model == !*c->model_config) return fail(e, EXIT_USAGE, "give either model (a folder to start from) or model_config (fresh weights)");
-    if (*c->model_config && !*c->tokenizer) return fail(e, EXIT_USAGE, "tokenizer: fresh weights need a tokenizer folder");
-    if (loss_find(c->loss)->teacher && !*c->teacher) return fail(e, EXIT_USAGE, "teacher: loss %s needs a teacher model", c->loss);
+    if (!*c->model == !*c->model_config)
+        return fail(e, EXIT_USAGE, "give either model (a folder to start from) or model_config (fresh weights)");
+    if (*c->model_config && !*c->tokenizer)
+        return fail(e, EXIT_USAGE, "tokenizer: fresh weights need a tokenizer folder");
+    if (loss_find(c->loss)->teacher && !*c->teacher)
+        return fail(e, EXIT_USAGE, "teacher: loss %s needs a teacher model", c->loss);
     return true;
 }
 
@@ -72,7 +76,9 @@ static bool same_tokenizer(const char *student, const char *teacher, Error *e) {
     bool ok = a && b;
     if (ok) {
         HexDigest x = tokenizer_hash(a), y = tokenizer_hash(b);
-        ok = !strcmp(x.text, y.text) || fail(e, EXIT_DATA, "teacher: %s has another tokenizer than %s; KD compares token by token", teacher, student);
+        ok = !strcmp(x.text, y.text) ||
+             fail(e, EXIT_DATA, "teacher: %s has another tokenizer than %s; KD compares token by token", teacher,
+                  student);
     }
     tokenizer_free(a), tokenizer_free(b);
     return ok;
@@ -84,7 +90,8 @@ static bool open_teacher(Trainer *t, Error *e) {
     if (!t->teacher || !same_tokenizer(t->tokenizer, t->c->teacher, e)) return false;
     int64_t V = t->state.model->config.vocab_size;
     if (t->teacher->config.vocab_size != V)
-        return fail(e, EXIT_DATA, "teacher: vocab_size %lld, the student's is %lld", (long long)t->teacher->config.vocab_size, (long long)V);
+        return fail(e, EXIT_DATA, "teacher: vocab_size %lld, the student's is %lld",
+                    (long long)t->teacher->config.vocab_size, (long long)V);
     t->teacher_acts = activations_create(t->teacher, t->c->micro_batch_tokens, false);
     return true;
 }
@@ -106,7 +113,8 @@ static void allocate(Trainer *t) {
 
 static void release(Trainer *t) {
     model_free(t->state.model), model_free(t->teacher);
-    free(t->state.m), free(t->state.v), free(t->grads), free(t->dhidden), free(t->items), free(t->scratch_tokens), free(t->scratch_mask);
+    free(t->state.m), free(t->state.v), free(t->grads), free(t->dhidden), free(t->items), free(t->scratch_tokens),
+        free(t->scratch_mask);
     dataset_close(t->data);
     activations_free(t->acts), activations_free(t->teacher_acts);
     micro_batch_free(&t->micro);
@@ -129,7 +137,8 @@ static LossSums accumulate(Trainer *t, const int64_t *items, int64_t n) {
     LossSums sums = {0};
     int64_t targets = 0;
     if (!t->loss->pairs)
-        for (int64_t i = 0; i < n; i++) targets += loss_item_targets(t->data, items[i], t->loss, t->scratch_tokens, t->scratch_mask);
+        for (int64_t i = 0; i < n; i++)
+            targets += loss_item_targets(t->data, items[i], t->loss, t->scratch_tokens, t->scratch_mask);
     double scale = 1.0 / (double)MAX(1, t->loss->pairs ? n : targets);
     memset(t->grads, 0, (size_t)t->state.model->n_params * sizeof(float));
     for (int64_t i = 0; i < n; i++) {
@@ -141,7 +150,8 @@ static LossSums accumulate(Trainer *t, const int64_t *items, int64_t n) {
     return sums;
 }
 
-static bool refuse_non_finite(Trainer *t, const int64_t *items, int64_t n, const LossSums *sums, double norm, Error *e) {
+static bool refuse_non_finite(Trainer *t, const int64_t *items, int64_t n, const LossSums *sums, double norm,
+                              Error *e) {
     if (isfinite(norm) && isfinite(sums->loss)) return true;
     Buf names = {0};
     char name[256];
@@ -149,7 +159,9 @@ static bool refuse_non_finite(Trainer *t, const int64_t *items, int64_t n, const
         dataset_item_name(t->data, items[i], name, sizeof name);
         buf_printf(&names, "%s%s", i ? ", " : "", name);
     }
-    fail(e, EXIT_FAIL, "step %lld: loss %g, gradient norm %g: not finite; the weights were not touched. Samples of the step (%lld): %s%s\n"
+    fail(e, EXIT_FAIL,
+         "step %lld: loss %g, gradient norm %g: not finite; the weights were not touched. Samples of the step (%lld): "
+         "%s%s\n"
          "hint: lower learning_rate or look at these samples; the last checkpoint is sound",
          (long long)t->state.step, sums->loss, norm, (long long)n, names.data, n > 8 ? ", ..." : "");
     buf_free(&names);
@@ -163,9 +175,9 @@ static void update(Trainer *t, double lr, double norm) {
     float correction1 = (float)(1 - pow(c->adam_beta1, step)), correction2 = (float)(1 - pow(c->adam_beta2, step));
     for (int i = 0; i < m->n_weights; i++) {
         const Weight *w = &m->weights[i];
-        ops_cpu.adamw(m->params + w->offset, t->state.m + w->offset, t->state.v + w->offset, t->grads + w->offset, (float)clip, (float)lr,
-                      (float)c->adam_beta1, (float)c->adam_beta2, (float)c->adam_eps, w->decay ? (float)c->weight_decay : 0, correction1,
-                      correction2, w->n);
+        ops_cpu.adamw(m->params + w->offset, t->state.m + w->offset, t->state.v + w->offset, t->grads + w->offset,
+                      (float)clip, (float)lr, (float)c->adam_beta1, (float)c->adam_beta2, (float)c->adam_eps,
+                      w->decay ? (float)c->weight_decay : 0, correction1, correction2, w->n);
     }
     model_quantize(t->state.model);
 }
@@ -193,8 +205,8 @@ static void log_step(Trainer *t, double lr, double norm, char *note, size_t note
     double steps = (double)t->steps_since_log, now = now_seconds(), loss = s->loss / steps;
     double rate = (double)t->tokens_since_log / fmax(1e-9, now - t->log_time);
     snprintf(note, note_size, "loss %.4f  lr %.2e  |g| %.2f  %.0f tok/s", loss, lr, norm, rate);
-    json_t *o = json_pack("{s:I, s:I, s:f, s:f, s:f, s:f}", "step", (json_int_t)t->state.step, "tokens", (json_int_t)t->state.tokens, "loss", loss, "lr",
-                          lr, "grad_norm", norm, "tok_per_sec", rate);
+    json_t *o = json_pack("{s:I, s:I, s:f, s:f, s:f, s:f}", "step", (json_int_t)t->state.step, "tokens",
+                          (json_int_t)t->state.tokens, "loss", loss, "lr", lr, "grad_norm", norm, "tok_per_sec", rate);
     if (t->loss->pairs) {
         json_object_set_new(o, "chosen_logprob", json_real(s->logprob[0] / fmax(1, s->documents[0])));
         json_object_set_new(o, "rejected_logprob", json_real(s->logprob[1] / fmax(1, s->documents[1])));
@@ -247,7 +259,9 @@ static bool loop(Trainer *t, Error *e) {
             if (!save_checkpoint(t, e)) return false;
             saved = now_seconds();
         }
-        if (stop) return fail(e, EXIT_STOPPED, "stopped after step %lld, saved; run the same command again to go on", (long long)t->state.step);
+        if (stop)
+            return fail(e, EXIT_STOPPED, "stopped after step %lld, saved; run the same command again to go on",
+                        (long long)t->state.step);
     }
     progress_end(&p, note);
     return true;
@@ -266,8 +280,10 @@ static bool open_run(Run *run, const TrainConfig *c, Error *e) {
 static bool prepare(Trainer *t, Error *e) {
     bool found = false;
     if (!checkpoint_resume(&t->state, t->c->out, &found, e)) return false;
-    if (found) log_info("going on from checkpoint-%lld", (long long)t->state.step);
-    else if (!(t->state.model = starting_model(t->c, e))) return false;
+    if (found)
+        log_info("going on from checkpoint-%lld", (long long)t->state.step);
+    else if (!(t->state.model = starting_model(t->c, e)))
+        return false;
     if (!open_teacher(t, e)) return false;
     allocate(t);
     if (t->c->max_steps == 0) return true;
@@ -295,12 +311,14 @@ static bool save_final(Trainer *t, Run *run, Error *e) {
 static void print_plan(const Trainer *t) {
     const Model *m = t->state.model;
     double MiB = 1 << 20, P = (double)m->n_params * 4 / MiB;
-    log_info("plan: %.2f M parameters%s; weights %.1f MiB, gradients %.1f, AdamW %.1f, activations %.1f (%lld tokens); %s, %d threads",
-             (double)m->n_params / 1e6, m->config.ternary ? ", ternary linears" : "", m->config.ternary ? 2 * P : P, P, 2 * P,
-             (double)activations_bytes(m, t->c->micro_batch_tokens, true) / MiB, (long long)t->c->micro_batch_tokens, ops_describe(), threads_count());
+    log_info("plan: %.2f M parameters%s; weights %.1f MiB, gradients %.1f, AdamW %.1f, activations %.1f (%lld tokens); "
+             "%s, %d threads",
+             (double)m->n_params / 1e6, m->config.ternary ? ", ternary linears" : "", m->config.ternary ? 2 * P : P, P,
+             2 * P, (double)activations_bytes(m, t->c->micro_batch_tokens, true) / MiB,
+             (long long)t->c->micro_batch_tokens, ops_describe(), threads_count());
     if (t->data)
-        log_info("data: %lld samples, %lld tokens an epoch; %lld steps", (long long)dataset_items(t->data), (long long)dataset_tokens(t->data),
-                 (long long)t->total_steps);
+        log_info("data: %lld samples, %lld tokens an epoch; %lld steps", (long long)dataset_items(t->data),
+                 (long long)dataset_tokens(t->data), (long long)t->total_steps);
 }
 
 int train(const TrainConfig *c, const Options *options, Error *e) {

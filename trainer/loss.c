@@ -18,14 +18,17 @@ const LossRow *loss_find(const char *name) {
 void micro_batch_init(MicroBatch *b, int64_t max_tokens) {
     size_t n = (size_t)max_tokens;
     *b = (MicroBatch){.max_tokens = max_tokens};
-    b->tokens = xcalloc(n, sizeof *b->tokens), b->positions = xcalloc(n, sizeof *b->positions), b->starts = xcalloc(n + 1, sizeof *b->starts);
-    b->targets = xcalloc(n, sizeof *b->targets), b->weights = xcalloc(n, sizeof *b->weights), b->logprobs = xcalloc(n, sizeof *b->logprobs);
+    b->tokens = xcalloc(n, sizeof *b->tokens), b->positions = xcalloc(n, sizeof *b->positions),
+    b->starts = xcalloc(n + 1, sizeof *b->starts);
+    b->targets = xcalloc(n, sizeof *b->targets), b->weights = xcalloc(n, sizeof *b->weights),
+    b->logprobs = xcalloc(n, sizeof *b->logprobs);
     b->side = xcalloc(n, sizeof *b->side);
     b->batch = (Batch){.tokens = b->tokens, .positions = b->positions, .starts = b->starts};
 }
 
 void micro_batch_free(MicroBatch *b) {
-    free(b->tokens), free(b->positions), free(b->starts), free(b->targets), free(b->weights), free(b->logprobs), free(b->side);
+    free(b->tokens), free(b->positions), free(b->starts), free(b->targets), free(b->weights), free(b->logprobs),
+        free(b->side);
 }
 
 void micro_batch_clear(MicroBatch *b) { b->batch.n_tokens = b->batch.n_docs = b->n_items = 0; }
@@ -42,12 +45,14 @@ static int64_t count_targets(const uint8_t *mask, int64_t n, bool every_token) {
     return count;
 }
 
-int64_t loss_item_targets(const Dataset *d, int64_t item, const LossRow *loss, int32_t *scratch_tokens, uint8_t *scratch_mask) {
+int64_t loss_item_targets(const Dataset *d, int64_t item, const LossRow *loss, int32_t *scratch_tokens,
+                          uint8_t *scratch_mask) {
     int64_t n = dataset_read(d, item, 0, scratch_tokens, scratch_mask);
     return count_targets(scratch_mask, n, loss->every_token);
 }
 
-static void add_document(MicroBatch *b, const Dataset *d, int64_t item, int which, const LossRow *loss, double scale, double redi_alpha) {
+static void add_document(MicroBatch *b, const Dataset *d, int64_t item, int which, const LossRow *loss, double scale,
+                         double redi_alpha) {
     int64_t at = b->batch.n_tokens;
     uint8_t *mask = xmalloc((size_t)b->max_tokens);
     int64_t n = dataset_read(d, item, which, b->tokens + at, mask);
@@ -66,8 +71,10 @@ static void add_document(MicroBatch *b, const Dataset *d, int64_t item, int whic
     b->starts[b->batch.n_docs] = (int32_t)b->batch.n_tokens;
 }
 
-void micro_batch_add(MicroBatch *b, const Dataset *d, int64_t item, const LossRow *loss, double scale, double redi_alpha) {
-    for (int which = 0; which < (loss->pairs ? 2 : 1); which++) add_document(b, d, item, which, loss, scale, redi_alpha);
+void micro_batch_add(MicroBatch *b, const Dataset *d, int64_t item, const LossRow *loss, double scale,
+                     double redi_alpha) {
+    for (int which = 0; which < (loss->pairs ? 2 : 1); which++)
+        add_document(b, d, item, which, loss, scale, redi_alpha);
     b->n_items++;
 }
 
@@ -79,15 +86,18 @@ void head_init(Head *h, const Model *m, const Model *teacher, const Ops *ops, in
     *h = (Head){.model = m, .teacher = teacher, .ops = ops, .chunk = chunk};
     h->rows = xcalloc((size_t)(chunk * C), sizeof(float)), h->drows = xcalloc((size_t)(chunk * C), sizeof(float));
     h->logits = xcalloc((size_t)(chunk * V), sizeof(float));
-    h->weights = xcalloc((size_t)chunk, sizeof(float)), h->logprobs = xcalloc((size_t)chunk, sizeof(float)), h->kl = xcalloc((size_t)chunk, sizeof(float));
+    h->weights = xcalloc((size_t)chunk, sizeof(float)), h->logprobs = xcalloc((size_t)chunk, sizeof(float)),
+    h->kl = xcalloc((size_t)chunk, sizeof(float));
     h->targets = xcalloc((size_t)chunk, sizeof *h->targets), h->index = xcalloc((size_t)max_tokens, sizeof *h->index);
     if (!teacher) return;
     h->teacher_rows = xcalloc((size_t)(chunk * teacher->config.hidden_size), sizeof(float));
-    h->teacher_logits = xcalloc((size_t)(chunk * V), sizeof(float)), h->student_logits = xcalloc((size_t)(chunk * V), sizeof(float));
+    h->teacher_logits = xcalloc((size_t)(chunk * V), sizeof(float)),
+    h->student_logits = xcalloc((size_t)(chunk * V), sizeof(float));
 }
 
 void head_free(Head *h) {
-    free(h->rows), free(h->drows), free(h->logits), free(h->weights), free(h->logprobs), free(h->kl), free(h->targets), free(h->index);
+    free(h->rows), free(h->drows), free(h->logits), free(h->weights), free(h->logprobs), free(h->kl), free(h->targets),
+        free(h->index);
     free(h->teacher_rows), free(h->teacher_logits), free(h->student_logits);
 }
 
@@ -106,13 +116,15 @@ static void chunk_loss(Head *h, const float *teacher_hidden, const int64_t *inde
     memcpy(h->student_logits, h->logits, (size_t)(n * V) * sizeof(float));
     gather(h->teacher_rows, teacher_hidden, index, n, h->teacher->config.hidden_size);
     model_logits(h->teacher, h->ops, h->teacher_rows, n, h->teacher_logits);
-    // cross-entropy runs on the full weights, because a weight of 0 would skip a row and leave its logprob unset; then its gradient is scaled
+    // cross-entropy runs on the full weights, because a weight of 0 would skip a row and leave its logprob unset; then
+    // its gradient is scaled
     h->ops->cross_entropy(h->logits, h->logprobs, h->targets, h->weights, n, V);
     float ce_share = (float)(1 - h->kd_alpha);
     for (int64_t i = 0; i < n * V; i++) h->logits[i] *= ce_share;
     float *kd_weights = h->drows; // free until the backward product; chunk*C >= chunk
     for (int64_t i = 0; i < n; i++) kd_weights[i] = h->weights[i] * (float)h->kd_alpha;
-    h->ops->kl_forward_loss(h->logits, h->kl, h->student_logits, h->teacher_logits, kd_weights, (float)h->kd_temperature, n, V);
+    h->ops->kl_forward_loss(h->logits, h->kl, h->student_logits, h->teacher_logits, kd_weights,
+                            (float)h->kd_temperature, n, V);
     for (int64_t i = 0; i < n; i++) {
         sums->kl += (double)h->weights[i] * h->kl[i];
         sums->loss += (double)kd_weights[i] * h->kl[i] - (1 - h->kd_alpha) * (double)h->weights[i] * h->logprobs[i];
@@ -130,10 +142,12 @@ static void sum_documents(const MicroBatch *b, LossSums *sums) {
     }
 }
 
-void head_pass(Head *h, MicroBatch *b, const float *hidden, const float *teacher_hidden, float *dhidden, float *grads, LossSums *sums) {
+void head_pass(Head *h, MicroBatch *b, const float *hidden, const float *teacher_hidden, float *dhidden, float *grads,
+               LossSums *sums) {
     const Model *m = h->model;
     int64_t N = b->batch.n_tokens, C = m->config.hidden_size, V = m->config.vocab_size, n_rows = 0;
-    const Weight *head_weight = model_weight(m, m->config.tie_word_embeddings ? "model.embed_tokens.weight" : "lm_head.weight");
+    const Weight *head_weight =
+        model_weight(m, m->config.tie_word_embeddings ? "model.embed_tokens.weight" : "lm_head.weight");
     memset(dhidden, 0, (size_t)(N * C) * sizeof *dhidden);
     for (int64_t i = 0; i < N; i++)
         if (b->weights[i] != 0) h->index[n_rows++] = i;

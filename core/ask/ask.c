@@ -212,13 +212,26 @@ static bool on_step(void *context, int64_t done, int64_t tokens) {
     return !stop_requested();
 }
 
+// Prefix and answer as text; a zero byte, which texts in JSON cannot carry safely, becomes U+FFFD.
+static void answer_text(const Work *w, const GenResult *result, Buf *out) {
+    Buf decoded = {0};
+    tokenizer_decode(w->a->tokenizer, result->tokens, (size_t)(result->n_tokens - result->stopped), true, &decoded);
+    buf_text(out, w->o->prefix ? w->o->prefix : "");
+    for (size_t at = 0; at < decoded.length;) {
+        size_t n = strlen(decoded.data + at);
+        buf_add(out, decoded.data + at, n);
+        at += n + 1;
+        if (at <= decoded.length) buf_text(out, "\xEF\xBF\xBD");
+    }
+    buf_free(&decoded);
+}
+
 static bool write_answer(Work *w, int64_t i, const GenResult *result, Error *e) {
     const AskRequest *request = &w->requests[i];
     Buf text = {0};
     char id[33];
     ask_id(w->a, request, w->o, id);
-    buf_text(&text, w->o->prefix ? w->o->prefix : "");
-    tokenizer_decode(w->a->tokenizer, result->tokens, (size_t)(result->n_tokens - result->stopped), true, &text);
+    answer_text(w, result, &text);
     json_t *record = w->make(w->context, request, id, text.data, result, e);
     buf_free(&text);
     if (!record) return false;

@@ -1,4 +1,5 @@
-// config: values from defaults, YAML, JSON and overrides into a struct, checked row by row. Must not know: any parameter.
+// config: values from defaults, YAML, JSON and overrides into a struct, checked row by row. Must not know: any
+// parameter.
 #include "core/base/config.h"
 
 #include <math.h>
@@ -56,8 +57,9 @@ static bool int_with_unit(const char *text, int64_t *out) {
     int64_t factor = factor_of_unit(unit);
     json_t *typed = yaml_plain_scalar(number);
     bool ok = false;
-    if (factor > 0 && json_is_integer(typed)) ok = !__builtin_mul_overflow((int64_t)json_integer_value(typed), factor, out);
-    else if (factor > 0 && json_is_real(typed)) ok = whole(json_real_value(typed) * (double)factor, out);
+    if (factor == 0) ok = false;
+    else if (json_is_integer(typed)) ok = !__builtin_mul_overflow((int64_t)json_integer_value(typed), factor, out);
+    else if (json_is_real(typed)) ok = whole(json_real_value(typed) * (double)factor, out);
     json_decref(typed);
     return ok;
 }
@@ -96,7 +98,7 @@ static bool wrong_type(Filler *f, const Spot *spot, const char *wanted, const js
 }
 
 static bool set_int(Filler *f, const ConfigRow *row, const Spot *spot, const json_t *v) {
-    int64_t n;
+    int64_t n = 0;
     if (!int_of(v, &n)) return wrong_type(f, spot, "a whole number (units: k, K, M, G, KiB, MiB, GiB)", v);
     if (!in_range(f, row, spot, (double)n)) return false;
     *(int64_t *)field_of(f, row) = n;
@@ -148,8 +150,8 @@ static bool set_pick(Filler *f, const ConfigRow *row, const Spot *spot, const js
     for (size_t i = 0; i < choices.count; i++) found = found || strcmp(choices.items[i], text) == 0;
     if (!found) {
         const char *near = did_you_mean(text, (const char *const *)choices.items, choices.count);
-        refuse(f, spot, "'%.60s' is none of %s%s%s%s", text, row->choices, near ? "; did you mean '" : "", near ? near : "",
-               near ? "'?" : "");
+        if (near != NULL) refuse(f, spot, "'%.60s' is none of %s; did you mean '%s'?", text, row->choices, near);
+        else refuse(f, spot, "'%.60s' is none of %s", text, row->choices);
     }
     strlist_free(&choices);
     return found && set_text(f, row, spot, v);
@@ -222,7 +224,8 @@ static const ConfigRow *row_of(Filler *f, const Spot *spot) {
     return NULL;
 }
 
-// What a default or an override holds, as the row's type wants it: text fields take it as it is, without guessing types.
+// What a default or an override holds, as the row's type wants it: text fields take it as it is, without guessing
+// types.
 // NULL: not UTF-8, or a quoted text or [list] that does not parse (problems added).
 static json_t *value_of_text(Filler *f, const ConfigRow *row, const Spot *spot, const char *text) {
     bool is_text = row->type == CFG_TYPE_TEXT || row->type == CFG_TYPE_PICK || row->type == CFG_TYPE_LIST;
@@ -314,8 +317,8 @@ static bool end_fill(Filler *f, bool readable, const char *place, Error *e) {
     return ok;
 }
 
-bool config_parse(const ConfigTable *table, const char *yaml_path, char *const *overrides, size_t n_overrides, void *config,
-                  Error *e) {
+bool config_parse(const ConfigTable *table, const char *yaml_path, char *const *overrides, size_t n_overrides,
+                  void *config, Error *e) {
     Filler f = begin_fill(table, config);
     bool readable = yaml_path == NULL || fill_file(&f, yaml_path, e);
     for (size_t i = 0; readable && i < n_overrides; i++) fill_override(&f, overrides[i]);

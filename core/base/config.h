@@ -26,7 +26,14 @@
 
 #define REQUIRED NULL
 
-typedef enum ConfigType { CFG_TYPE_INT, CFG_TYPE_REAL, CFG_TYPE_BOOL, CFG_TYPE_TEXT, CFG_TYPE_PICK, CFG_TYPE_LIST } ConfigType;
+typedef enum ConfigType {
+    CFG_TYPE_INT,
+    CFG_TYPE_REAL,
+    CFG_TYPE_BOOL,
+    CFG_TYPE_TEXT,
+    CFG_TYPE_PICK,
+    CFG_TYPE_LIST
+} ConfigType;
 
 typedef struct ConfigRow {
     const char *key;
@@ -44,16 +51,18 @@ typedef struct ConfigTable {
 } ConfigTable;
 #define CONFIG_TABLE(rows_array, type) {(rows_array), COUNT_OF(rows_array), sizeof(type)}
 
-// Fills *config: defaults < YAML file (NULL = none) < "key=value" overrides. Integers accept the field's units: k = 1024 for
-// what is counted in tokens or bytes by habit ("32k" = 32768, as in "32k context"), Ki/Mi/Gi and KiB/MiB/GiB (powers of 1024),
-// K/M/G (powers of 1000). On failure e holds every error, a line each, "file.yaml:12: key: what is wrong; what to do".
-bool config_parse(const ConfigTable *table, const char *yaml_path, char *const *overrides, size_t n_overrides, void *config,
-                  Error *e);
+// Fills *config: defaults < YAML file (NULL = none) < "key=value" overrides. Integers accept the field's units: k =
+// 1024 for what is counted in tokens or bytes by habit ("32k" = 32768, as in "32k context"), Ki/Mi/Gi and KiB/MiB/GiB
+// (powers of 1024), K/M/G (powers of 1000). On failure e holds every error, a line each, "file.yaml:12: key: what is
+// wrong; what to do".
+bool config_parse(const ConfigTable *table, const char *yaml_path, char *const *overrides, size_t n_overrides,
+                  void *config, Error *e);
 // From a JSON object (what the recipe runner hands on); `place` opens the error texts.
 bool config_from_json(const ConfigTable *table, const json_t *object, const char *place, void *config, Error *e);
 void config_free(const ConfigTable *table, void *config);
 
-// Resolved values as YAML text (--print-config, config.resolved.yaml) and as a JSON object (run.json). Same order as the rows.
+// Resolved values as YAML text (--print-config, config.resolved.yaml) and as a JSON object (run.json). Same order as
+// the rows.
 void config_to_yaml(const ConfigTable *table, const void *config, Buf *out);
 json_t *config_to_json(const ConfigTable *table, const void *config);
 // Help text of all rows: key, default, range, help.

@@ -118,7 +118,8 @@ static const char *shown_default(const ConfigRow *row) {
 static void put_range(Buf *out, const ConfigRow *row) {
     if (row->type == CFG_TYPE_PICK) buf_printf(out, "  [%s]", row->choices);
     if (row->type == CFG_TYPE_LIST) buf_text(out, "  [a,b,...]");
-    if (row->type == CFG_TYPE_INT || row->type == CFG_TYPE_REAL) buf_printf(out, "  [%.10g..%.10g]", row->min, row->max);
+    bool number = row->type == CFG_TYPE_INT || row->type == CFG_TYPE_REAL;
+    if (number) buf_printf(out, "  [%.10g..%.10g]", row->min, row->max);
 }
 
 void config_help(const ConfigTable *table, Buf *out) {

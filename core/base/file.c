@@ -1,6 +1,6 @@
 // file: checked reading, mapping, atomic replacement, folders. Must not know: what the bytes mean.
-// A writer of one path is alone (run.h locks its folder), so that the temp name can be fixed: what a crash left behind is
-// overwritten by the next run instead of piling up.
+// A writer of one path is alone (run.h locks its folder), so that the temp name can be fixed: what a crash left
+// behind is overwritten by the next run instead of piling up.
 #include "core/base/file.h"
 
 #include <dirent.h>
@@ -139,7 +139,8 @@ bool atomic_open(AtomicFile *a, const char *path, Error *e) {
     *a = (AtomicFile){.path = xstrdup(path), .temp = xasprintf("%s.tmp", path)};
     a->file = fopen(a->temp, "we");
     if (a->file != NULL) return true;
-    fail(e, EXIT_FAIL, "%s: cannot create: %s; check that the folder exists and may be written", a->temp, strerror(errno));
+    fail(e, EXIT_FAIL, "%s: cannot create: %s; check that the folder exists and may be written", a->temp,
+         strerror(errno));
     atomic_abandon(a);
     return false;
 }

@@ -1,4 +1,5 @@
-// file: checked reading, mapping, atomic replacement. Every function that can meet a bad disk fills an Error naming the path.
+// file: checked reading, mapping, atomic replacement. Every function that can meet a bad disk fills an Error naming
+// the path.
 #pragma once
 #include "core/base/mem.h"
 

@@ -65,7 +65,8 @@ static void compress(uint32_t state[8], const uint8_t *block) {
 }
 
 void sha256_start(Sha256 *h) {
-    *h = (Sha256){.state = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19}};
+    *h = (Sha256){.state = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
+                            0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19}};
 }
 
 void sha256_add(Sha256 *h, const void *data, size_t size) {
@@ -146,7 +147,9 @@ static bool hash_entry(const char *root, const char *relative, int depth, StrLis
 
 // Adds a line for each file under root/relative.
 static bool hash_tree(const char *root, const char *relative, int depth, StrList *lines, Error *e) {
-    if (depth > MAX_DEPTH) return fail(e, EXIT_DATA, "%s: folders nest deeper than %d; a loop of links?", root, MAX_DEPTH);
+    if (depth > MAX_DEPTH) {
+        return fail(e, EXIT_DATA, "%s: folders nest deeper than %d; a loop of links?", root, MAX_DEPTH);
+    }
     char *folder = path_join(root, relative);
     StrList names = {0};
     bool ok = folder_list(folder, &names, e);

@@ -67,6 +67,13 @@ void log_warn(const char *format, ...) {
     va_end(args);
 }
 
+void log_error(const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    print_message(with_colour() ? "\033[31merror:\033[0m " : "error: ", format, args);
+    va_end(args);
+}
+
 // ---- for machines ----
 
 bool log_open_events(const char *path, Error *e) {
@@ -94,7 +101,8 @@ void log_event(const char *event, json_t *fields) {
         struct timespec t;
         clock_gettime(CLOCK_REALTIME, &t);
         json_t *line = json_pack("{s:s}", "event", event);
-        json_object_update(line, fields);
+        if (fields != NULL) json_object_update(line, fields);
+        else json_object_set_new(line, "fields", json_null());
         json_object_set_new(line, "event", json_string(event));
         json_object_del(line, "time");
         json_object_set_new(line, "time", json_real((double)t.tv_sec + 1e-3 * (double)(t.tv_nsec / 1000000)));

@@ -24,8 +24,8 @@ typedef struct Program {
     size_t n_commands;
 } Program;
 
-static const char *const flags[] = {"--config", "--dry-run", "--json", "--quiet", "--overwrite", "--print-config", "--help",
-                                    "--version"};
+static const char *const flags[] = {"--config",    "--dry-run",      "--json", "--quiet",
+                                    "--overwrite", "--print-config", "--help", "--version"};
 
 static const char options_text[] =
     "options:\n"
@@ -53,7 +53,8 @@ static void put_indented(Buf *b, const char *lines) {
 static void program_help(const Program *p, FILE *out) {
     int width = 0;
     for (size_t i = 0; i < p->n_commands; i++) width = MAX(width, (int)strlen(p->commands[i].name));
-    fprintf(out, "%s: %s\n\nusage: %s COMMAND [--config FILE.yaml] [key=value ...]\n\ncommands:\n", p->name, p->about, p->name);
+    fprintf(out, "%s: %s\n\nusage: %s COMMAND [--config FILE.yaml] [key=value ...]\n\n", p->name, p->about, p->name);
+    fprintf(out, "commands:\n");
     for (size_t i = 0; i < p->n_commands; i++) {
         fprintf(out, "  %-*s  %s\n", width, p->commands[i].name, p->commands[i].about);
     }
@@ -63,7 +64,8 @@ static void program_help(const Program *p, FILE *out) {
 static void command_help(const Program *p, const Command *c, FILE *out) {
     Buf b = {0};
     const char *gap = c->name[0] != '\0' ? " " : "";
-    buf_printf(&b, "%s%s%s: %s\n\nusage: %s%s%s", p->name, gap, c->name, is_single(p) ? p->about : c->about, p->name, gap, c->name);
+    buf_printf(&b, "%s%s%s: %s\n\n", p->name, gap, c->name, is_single(p) ? p->about : c->about);
+    buf_printf(&b, "usage: %s%s%s", p->name, gap, c->name);
     if (c->positional != NULL) buf_printf(&b, " [%s]", c->positional);
     buf_text(&b, " [--config FILE.yaml] [key=value ...] [options]\n");
     if (c->examples != NULL) {
@@ -71,7 +73,7 @@ static void command_help(const Program *p, const Command *c, FILE *out) {
         put_indented(&b, c->examples);
     }
     buf_printf(&b, "\n%s", options_text);
-    if (c->table.n_rows > 0) buf_text(&b, "\nparameters (key=value here, `key: value` in the file), their defaults and ranges:\n");
+    if (c->table.n_rows > 0) buf_text(&b, "\nparameters (key=value here, `key: value` in the file):\n");
     config_help(&c->table, &b);
     fwrite(b.data, 1, b.length, out);
     buf_free(&b);
@@ -117,7 +119,7 @@ static bool *switch_of(Line *l, const char *flag) {
 
 static bool take_config(Line *l, const char *path, Error *e) {
     if (path == NULL || path[0] == '\0') return fail(e, EXIT_USAGE, "--config wants a file: --config FILE.yaml");
-    if (l->config != NULL) return fail(e, EXIT_USAGE, "--config is given twice; one file, then key=value for what differs");
+    if (l->config != NULL) return fail(e, EXIT_USAGE, "--config is given twice; one file, then key=value");
     l->config = path;
     return true;
 }
@@ -169,8 +171,8 @@ static bool parse_line(const Program *p, int argc, char **argv, Line *l, Error *
         else ok = take_word(l, word, e);
         if (!ok) return false;
     }
-    if (l->command == NULL && !l->help && !l->version) return fail(e, EXIT_USAGE, "no command given; see %s --help", p->name);
-    return true;
+    if (l->command != NULL || l->help || l->version) return true;
+    return fail(e, EXIT_USAGE, "no command given; see %s --help", p->name);
 }
 
 // ---- running ----
@@ -224,10 +226,12 @@ static int flush_output(int code, Error *e) {
 static void print_error(int code, const Error *e) {
     if (e->text[0] == '\0' && code == EXIT_STOPPED) return;
     const char *text = e->text[0] != '\0' ? e->text : "failed without saying why";
-    fprintf(stderr, code == EXIT_STOPPED ? "%s\n" : "error: %s\n", text);
+    if (code == EXIT_STOPPED) log_info("%s", text);
+    else log_error("%s", text);
 }
 
-int program_main(int argc, char **argv, const char *program, const char *about, const Command *commands, size_t n_commands) {
+int program_main(int argc, char **argv, const char *program, const char *about, const Command *commands,
+                 size_t n_commands) {
     signal(SIGPIPE, SIG_IGN); // a closed socket or pipe is an error that is handled where it is written
     Program p = {.name = program, .about = about, .commands = commands, .n_commands = n_commands};
     Line line = {0};

@@ -1,5 +1,5 @@
-// program: the same command line for every program: `bin/distill ask --config FILE.yaml key=value ...`, --help, --version,
-// --print-config, --dry-run, --json, --quiet, --overwrite. Examples come first in --help.
+// program: the same command line for every program: `bin/distill ask --config FILE.yaml key=value ...`, --help,
+// --version, --print-config, --dry-run, --json, --quiet, --overwrite. Examples come first in --help.
 #pragma once
 #include "core/base/run.h"
 
@@ -19,4 +19,5 @@ typedef struct Command {
 } Command;
 
 // Parses argv, runs the command, prints errors, returns the exit code. `program`: "distill".
-int program_main(int argc, char **argv, const char *program, const char *about, const Command *commands, size_t n_commands);
+int program_main(int argc, char **argv, const char *program, const char *about, const Command *commands,
+                 size_t n_commands);

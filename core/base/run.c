@@ -13,22 +13,24 @@
 #include "core/base/run_history.h"
 
 // Keys that say how the work is done and not what comes out.
-static const char *const neutral_keys[] = {"out", "threads", "max_seconds", "log_every", "save_every", "keep_checkpoints",
-                                           "concurrency", "timeout_seconds", "max_retries"};
+static const char *const neutral_keys[] = {"out",       "threads",          "max_seconds",
+                                           "log_every", "keep_checkpoints", "checkpoint_steps", "checkpoint_seconds"};
 
 void run_open(Run *run, const char *program, const ConfigTable *table, const void *config, const char *folder) {
     Buf yaml = {0};
     config_to_yaml(table, config, &yaml);
     buf_add(&yaml, NULL, 0);
-    *run = (Run){.folder = xstrdup(folder), .program = program, .table = table, .config = config_to_json(table, config),
-                 .yaml = yaml.data, .lock = -1, .inputs = json_array(), .outputs = json_array(), .counts = json_object(),
-                 .results = json_object(), .started = now_seconds()};
+    *run = (Run){.folder = xstrdup(folder), .program = program, .table = table, .yaml = yaml.data, .lock = -1,
+                 .config = config_to_json(table, config), .inputs = json_array(), .outputs = json_array(),
+                 .counts = json_object(), .results = json_object(), .started = now_seconds()};
 }
 
 bool run_input(Run *run, const char *path, Error *e) {
     HexDigest digest;
     if (!sha256_path(path, &digest, e)) return fail_in(e, "input");
-    json_array_append_new(run->inputs, json_pack("{s:s, s:s}", "path", path, "sha256", digest.text));
+    json_t *input = json_pack("{s:s, s:s}", "path", path, "sha256", digest.text);
+    if (input == NULL) return fail(e, EXIT_DATA, "input: the name of %s is not valid UTF-8; rename it", path);
+    json_array_append_new(run->inputs, input);
     return true;
 }
 
@@ -38,12 +40,17 @@ void run_output(Run *run, const char *path) {
     json_array_foreach(run->outputs, i, known) {
         if (strcmp(json_string_value(json_object_get(known, "path")), path) == 0) return;
     }
-    json_array_append_new(run->outputs, json_pack("{s:s}", "path", path));
+    json_t *output = json_pack("{s:s}", "path", path);
+    check(output != NULL, "output name '%s' is not valid UTF-8", path);
+    json_array_append_new(run->outputs, output);
 }
 
 void run_count(Run *run, const char *name, int64_t n) { json_object_set_new(run->counts, name, json_integer(n)); }
 
-void run_result(Run *run, const char *name, json_t *value) { json_object_set_new(run->results, name, value); }
+// A value that JSON cannot hold (NaN) stays visible as null.
+void run_result(Run *run, const char *name, json_t *value) {
+    json_object_set_new(run->results, name, value != NULL ? value : json_null());
+}
 
 void run_close(Run *run) {
     log_open_events(NULL, NULL);
@@ -79,7 +86,8 @@ static bool lock_folder(Run *run, Error *e) {
     run->lock = open(run->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (run->lock < 0) return fail(e, EXIT_FAIL, "%s: cannot open the folder: %s", run->folder, strerror(errno));
     if (flock(run->lock, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) return true;
-    return fail(e, EXIT_FAIL, "%s: another process is working in this folder; wait for it or give another `out`", run->folder);
+    return fail(e, EXIT_FAIL, "%s: another process is working in this folder; wait for it or give another `out`",
+                run->folder);
 }
 
 static void unlock_folder(Run *run) {
@@ -276,8 +284,8 @@ static bool open_log(Run *run, RunState state, Error *e) {
     bool ok = run_history(path, &run->seconds_before, e) && log_open_events(path, e);
     free(path);
     if (!ok) return false;
-    log_event("start", json_pack("{s:s, s:s, s:b, s:f}", "program", run->program, "version", TRISTILL_VERSION, "resumed",
-                                 state == RUN_RESUME, "seconds_before", run->seconds_before));
+    log_event("start", json_pack("{s:s, s:s, s:b, s:f}", "program", run->program, "version", TRISTILL_VERSION,
+                                 "resumed", state == RUN_RESUME, "seconds_before", run->seconds_before));
     return true;
 }
 
@@ -298,13 +306,16 @@ RunState run_begin(Run *run, bool overwrite, Error *e) {
 
 // ---- finishing ----
 
-static int64_t count_of(const Run *run, const char *name) { return json_integer_value(json_object_get(run->counts, name)); }
+static int64_t count_of(const Run *run, const char *name) {
+    return json_integer_value(json_object_get(run->counts, name));
+}
 
 static bool nothing_vanished(const Run *run, Error *e) {
     if (json_object_get(run->counts, "read") == NULL) return true;
     long long n_read = count_of(run, "read"), kept = count_of(run, "kept"), dropped = count_of(run, "dropped");
     if (n_read == kept + dropped) return true;
-    return fail(e, EXIT_FAIL, "%s: internal error: read %lld records, but kept %lld and dropped %lld: %lld are unaccounted for; "
+    return fail(e, EXIT_FAIL,
+                "%s: internal error: read %lld records, but kept %lld and dropped %lld: %lld are unaccounted for; "
                 "not marked complete", run->folder, n_read, kept, dropped, n_read - kept - dropped);
 }
 
@@ -328,9 +339,9 @@ static json_t *record_of(const Run *run, double seconds) {
     char started[32];
     gmtime_r(&began, &utc);
     strftime(started, sizeof started, "%Y-%m-%dT%H:%M:%SZ", &utc);
-    return json_pack("{s:s, s:s, s:O, s:O, s:O, s:O, s:O, s:f, s:s}", "program", run->program, "version", TRISTILL_VERSION,
-                     "config", run->config, "inputs", run->inputs, "outputs", run->outputs, "counts", run->counts, "results",
-                     run->results, "seconds", seconds, "started", started);
+    return json_pack("{s:s, s:s, s:O, s:O, s:O, s:O, s:O, s:f, s:s}", "program", run->program, "version",
+                     TRISTILL_VERSION, "config", run->config, "inputs", run->inputs, "outputs", run->outputs, "counts",
+                     run->counts, "results", run->results, "seconds", seconds, "started", started);
 }
 
 static bool write_record(const Run *run, const json_t *record, Error *e) {
@@ -348,7 +359,8 @@ static bool write_record(const Run *run, const json_t *record, Error *e) {
 bool run_finish(Run *run, Error *e) {
     if (!nothing_vanished(run, e) || !hash_outputs(run, e)) return false;
     double seconds = run->seconds_before + now_seconds() - run->started;
-    log_event("finish", json_pack("{s:O, s:O, s:f}", "counts", run->counts, "results", run->results, "seconds", seconds));
+    log_event("finish", json_pack("{s:O, s:O, s:f}", "counts", run->counts, "results", run->results, "seconds",
+                                  seconds));
     json_t *record = record_of(run, seconds);
     bool ok = write_record(run, record, e);
     json_decref(record);

@@ -1,7 +1,7 @@
 // run: the life of one stage of work: its folder, provenance, completion, and polite stopping.
 // Folder layout: begun.json  config.resolved.yaml  log.jsonl  <outputs>  run.json  COMPLETE
-// run.json: {"program","version","config":{...},"inputs":[{"path","sha256"}],"outputs":[{"path","sha256"}],"counts":{...},
-//            "results":{...},"seconds","started"}; COMPLETE holds the SHA-256 of run.json and is written last.
+// run.json: {"program","version","config":{...},"inputs":[{"path","sha256"}],"outputs":[{"path","sha256"}],
+//            "counts":{...},"results":{...},"seconds","started"}; COMPLETE holds its SHA-256 and is written last.
 #pragma once
 #include "core/base/config.h"
 #include "core/base/hash.h"
@@ -15,13 +15,14 @@ typedef struct Run {
     char *yaml;     // the same as text
     int lock;       // descriptor that holds the folder's lock, -1 = none: two processes never work in one folder
     json_t *inputs, *outputs, *counts, *results;
-    double started, seconds_before; // seconds_before: spent by earlier, interrupted runs of the same work (from log.jsonl)
+    double started, seconds_before; // the latter: by earlier, interrupted runs of the same work (from log.jsonl)
 } Run;
 
-// How a stage opens:   run_open -> run_input for each input -> run_begin -> work -> run_output/count/result -> run_finish -> run_close
-// run_open only remembers; nothing is written before run_begin.
+// How a stage goes: run_open -> run_input for each input -> run_begin -> work -> run_output/count/result -> run_finish
+// -> run_close. run_open only remembers; nothing is written before run_begin.
 void run_open(Run *run, const char *program, const ConfigTable *table, const void *config, const char *folder);
-bool run_input(Run *run, const char *path, Error *e); // hashes a file or folder now; a missing one is an error (EXIT_DATA)
+// Hashes a file or folder now; a missing one is an error (EXIT_DATA).
+bool run_input(Run *run, const char *path, Error *e);
 
 typedef enum RunState {
     RUN_ERROR,
@@ -29,11 +30,12 @@ typedef enum RunState {
     RUN_FRESH,    // an empty folder
     RUN_RESUME    // begun earlier with the same config and inputs, not complete: go on from what is there
 } RunState;
-// Reads COMPLETE/run.json/begun.json. A folder made with another config or other inputs is an error that names each difference, unless
-// `overwrite`: then it is emptied first (RUN_FRESH). Keys that cannot change the result (out, threads, max_seconds, log_every) may differ.
-// A COMPLETE whose outputs no longer verify is reported, the folder moves aside (<folder>.damaged) and the work is done again.
-// A folder with files in it that no run made is an error, with `overwrite` too. Otherwise writes config.resolved.yaml and
-// begun.json {"program","config","inputs"}, opens log.jsonl (append, event "start"), installs the stop signals.
+// Reads COMPLETE/run.json/begun.json. A folder made with another config or other inputs is an error that names each
+// difference, unless `overwrite`: then it is emptied first (RUN_FRESH). Keys that cannot change the result (out,
+// threads, max_seconds, log_every, when checkpoints are written and kept) may differ.
+// A COMPLETE whose outputs no longer verify is reported; the folder moves aside (<folder>.damaged), the work is redone.
+// A folder with files in it that no run made is an error, with `overwrite` too. Otherwise writes config.resolved.yaml
+// and begun.json {"program","config","inputs"}, opens log.jsonl (append, event "start"), installs the stop signals.
 RunState run_begin(Run *run, bool overwrite, Error *e);
 void run_output(Run *run, const char *path);           // relative to the run folder; hashed at finish
 void run_count(Run *run, const char *name, int64_t n); // "read", "kept", "dropped", ...

@@ -1,8 +1,9 @@
 // thread: the pool. Must not know: what the parts compute.
 //
-// One 64-bit ticket says which job runs (upper half) and how many of its parts nobody has taken yet (lower half). A part is
-// taken by counting the ticket down with compare-and-swap, so a worker that comes late can never take a part of a job that it
-// has not seen, and a job never waits for a worker that did not come: the caller alone would finish it.
+// One 64-bit ticket says which job runs (upper half) and how many of its parts nobody has taken yet (lower half). A
+// part is taken by counting the ticket down with compare-and-swap, so a worker that comes late can never take a part
+// of a job that it has not seen, and a job never waits for a worker that did not come: the caller alone would finish
+// it.
 #define _GNU_SOURCE // sched_getaffinity
 #include "core/base/thread.h"
 
@@ -62,11 +63,11 @@ static void work_on_job(void) {
         PartFn fn = atomic_load_explicit(&pool.fn, memory_order_relaxed);
         void *context = atomic_load_explicit(&pool.context, memory_order_relaxed);
         int64_t part = atomic_load_explicit(&pool.n_parts, memory_order_relaxed) - (int64_t)(uint32_t)t;
-        if (atomic_compare_exchange_weak_explicit(&pool.ticket, &t, t - 1, memory_order_acq_rel, memory_order_acquire)) {
-            fn(context, part);
-            done++;
-            t = atomic_load_explicit(&pool.ticket, memory_order_acquire);
-        }
+        if (!atomic_compare_exchange_weak_explicit(&pool.ticket, &t, t - 1, memory_order_acq_rel,
+                                                   memory_order_acquire)) continue;
+        fn(context, part);
+        done++;
+        t = atomic_load_explicit(&pool.ticket, memory_order_acquire);
     }
     if (done == 0) return;
     // While this report is out the job cannot end, so n_parts is still that of the job.
@@ -103,8 +104,19 @@ static int online_cores(void) {
     return n > 0 ? (int)n : 1;
 }
 
-// Workers block all signals: the main thread is who hears "stop". A machine that refuses threads runs with those it gave.
+// A forked child has no workers, whatever the pool remembers: it starts its own when it needs them.
+static void forget_workers(void) {
+    pool.n_workers = 0;
+    pool.started = false;
+    atomic_store(&pool.sleepers, 0);
+    atomic_flag_clear(&pool.busy);
+}
+
+// Workers block all signals: the main thread is who hears "stop". A machine that refuses threads runs with those it
+// gave.
 static void start_workers(void) {
+    static bool registered;
+    if (!registered) registered = pthread_atfork(NULL, NULL, forget_workers) == 0;
     pool.started = true;
     sigset_t all, old;
     sigfillset(&all);

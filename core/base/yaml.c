@@ -1,6 +1,6 @@
 // yaml: strict YAML to JSON over libyaml's events. Must not know: which keys exist.
-// Refused, because they make a config mean something that is not seen: anchors, aliases, tags, merge keys, duplicate keys,
-// several documents in a file.
+// Refused, because they make a config mean something that is not seen: anchors, aliases, tags, merge keys, duplicate
+// keys, several documents in a file.
 #include "core/base/yaml.h"
 
 #include <ctype.h>
@@ -53,9 +53,10 @@ bool problems_report(Problems *p, Error *e) {
 
 // Keys: "token" alone is not among the names: eos_token and max_tokens are no secrets.
 static bool is_secret_key(const char *key) {
-    static const char *const names[] = {"api_key", "apikey", "access_key", "private_key", "secret_key", "token_secret", "secret",
-                                        "password", "passwd", "passphrase", "access_token", "auth_token", "bearer_token",
-                                        "hf_token", "authorization", "credential", "credentials"};
+    static const char *const names[] = {
+        "api_key", "apikey", "access_key", "private_key", "secret_key", "token_secret", "secret", "password", "passwd",
+        "passphrase", "access_token", "auth_token", "bearer_token", "hf_token", "authorization", "credential",
+        "credentials"};
     char k[96];
     size_t n = strnlen(key, sizeof k - 1);
     for (size_t i = 0; i < n; i++) k[i] = key[i] == '-' ? '_' : (char)tolower((unsigned char)key[i]);
@@ -103,9 +104,13 @@ static const char *skip_digits(const char *p) {
     return p;
 }
 
+static bool is_made_of(const char *text, const char *letters) {
+    return text[0] != '\0' && text[strspn(text, letters)] == '\0';
+}
+
 static int base_of_integer(const char *text) {
-    if (strncmp(text, "0x", 2) == 0 && text[2] != '\0' && text[2 + strspn(text + 2, "0123456789abcdefABCDEF")] == '\0') return 16;
-    if (strncmp(text, "0o", 2) == 0 && text[2] != '\0' && text[2 + strspn(text + 2, "01234567")] == '\0') return 8;
+    if (strncmp(text, "0x", 2) == 0 && is_made_of(text + 2, "0123456789abcdefABCDEF")) return 16;
+    if (strncmp(text, "0o", 2) == 0 && is_made_of(text + 2, "01234567")) return 8;
     const char *digits = text + (*text == '-' || *text == '+');
     const char *end = skip_digits(digits);
     return end > digits && *end == '\0' ? 10 : 0;
@@ -157,33 +162,35 @@ typedef struct Reader {
 
 static int line_of(const yaml_event_t *event) { return (int)event->start_mark.line + 1; }
 
+#define refuse(r, event, key, ...) problem_add((r)->problems, (r)->place, line_of(event), key, __VA_ARGS__)
+
 // The next event; on false a syntax error was added. Every event must be yaml_event_delete'd.
 static bool next_event(Reader *r, yaml_event_t *event) {
     if (yaml_parser_parse(&r->parser, event)) return true;
     size_t line = r->parser.problem_mark.line;
     const char *text = r->parser.problem != NULL ? r->parser.problem : "unreadable";
     const char *context = r->parser.context != NULL ? r->parser.context : "";
-    problem_add(r->problems, r->place, (int)line + 1, "", "not valid YAML: %s%s%s", text, context[0] != '\0' ? " " : "", context);
+    problem_add(r->problems, r->place, (int)line + 1, "", "not valid YAML: %s %s", text, context);
     return false;
 }
 
-static void refuse_anchor_and_tag(Reader *r, const yaml_event_t *event, const yaml_char_t *anchor, const yaml_char_t *tag) {
-    const char *path = r->path.data;
-    if (anchor != NULL) problem_add(r->problems, r->place, line_of(event), path, "anchors (&%s) are refused; write the value out", anchor);
-    if (tag != NULL) problem_add(r->problems, r->place, line_of(event), path, "tags (%s) are refused; write a plain value", tag);
+static void refuse_anchor_and_tag(Reader *r, const yaml_event_t *event, const yaml_char_t *anchor,
+                                  const yaml_char_t *tag) {
+    if (anchor != NULL) refuse(r, event, r->path.data, "anchors (&%s) are refused; write the value out", anchor);
+    if (tag != NULL) refuse(r, event, r->path.data, "tags (%s) are refused; write a plain value", tag);
 }
 
 static json_t *read_scalar(Reader *r, const yaml_event_t *event) {
     const char *text = (const char *)event->data.scalar.value;
     refuse_anchor_and_tag(r, event, event->data.scalar.anchor, event->data.scalar.tag);
     if (strlen(text) != event->data.scalar.length) {
-        problem_add(r->problems, r->place, line_of(event), r->path.data, "holds a NUL character");
+        refuse(r, event, r->path.data, "holds a NUL character");
         return json_null();
     }
     bool plain = event->data.scalar.style == YAML_PLAIN_SCALAR_STYLE;
     json_t *value = plain ? yaml_plain_scalar(text) : json_string(text);
     if (value != NULL) return value;
-    problem_add(r->problems, r->place, line_of(event), r->path.data, "'%.40s' does not fit into 64 bits", text);
+    refuse(r, event, r->path.data, "'%.40s' does not fit into 64 bits", text);
     return json_null();
 }
 
@@ -209,7 +216,7 @@ static json_t *read_sequence(Reader *r, int depth) {
         bool end = event.type == YAML_SEQUENCE_END_EVENT;
         if (!end) enter(r, &event, NULL, i);
         json_t *item = end ? NULL : read_node(r, &event, depth);
-        if (is_secret("", json_string_value(item))) problem_add(r->problems, r->place, line_of(&event), r->path.data, SECRET_PROBLEM);
+        if (is_secret("", json_string_value(item))) refuse(r, &event, r->path.data, SECRET_PROBLEM);
         yaml_event_delete(&event);
         leave(r, length);
         if (end) return array;
@@ -223,15 +230,15 @@ static json_t *read_sequence(Reader *r, int depth) {
 // The key of a pair; problems are added and "" returned when it cannot be one. NULL: the file cannot be read on.
 static const char *check_key(Reader *r, const yaml_event_t *event, const json_t *object) {
     if (event->type != YAML_SCALAR_EVENT) {
-        problem_add(r->problems, r->place, line_of(event), r->path.data, "a key must be plain text");
+        refuse(r, event, r->path.data, "a key must be plain text");
         return NULL;
     }
     const char *key = (const char *)event->data.scalar.value;
     refuse_anchor_and_tag(r, event, event->data.scalar.anchor, event->data.scalar.tag);
-    if (json_object_get(object, key) != NULL) problem_add(r->problems, r->place, line_of(event), key, "appears twice; keep one");
-    else if (strcmp(key, "<<") == 0) problem_add(r->problems, r->place, line_of(event), key, "merge keys are refused; write the values out");
+    if (json_object_get(object, key) != NULL) refuse(r, event, key, "appears twice; keep one");
+    else if (strcmp(key, "<<") == 0) refuse(r, event, key, "merge keys are refused; write the values out");
     else if (strlen(key) == event->data.scalar.length) return key;
-    else problem_add(r->problems, r->place, line_of(event), key, "holds a NUL character");
+    else refuse(r, event, key, "holds a NUL character");
     return "";
 }
 
@@ -245,7 +252,7 @@ static bool read_pair(Reader *r, json_t *object, const yaml_event_t *key_event, 
     json_t *value = read_node(r, &event, depth);
     yaml_event_delete(&event);
     if (value != NULL && is_secret(key, json_string_value(value))) {
-        problem_add(r->problems, r->place, line_of(key_event), r->path.data, SECRET_PROBLEM);
+        refuse(r, key_event, r->path.data, SECRET_PROBLEM);
     } else if (value != NULL && key[0] != '\0') {
         json_object_set(object, key, value);
     }
@@ -272,7 +279,7 @@ static json_t *read_mapping(Reader *r, int depth) {
 // The value that starts with `event`, or NULL when the file cannot be read further.
 static json_t *read_node(Reader *r, const yaml_event_t *event, int depth) {
     if (depth >= MAX_NESTING) {
-        problem_add(r->problems, r->place, line_of(event), "", "nested deeper than %d", MAX_NESTING);
+        refuse(r, event, "", "nested deeper than %d", MAX_NESTING);
         return NULL;
     }
     switch (event->type) {
@@ -284,8 +291,8 @@ static json_t *read_node(Reader *r, const yaml_event_t *event, int depth) {
         refuse_anchor_and_tag(r, event, event->data.mapping_start.anchor, event->data.mapping_start.tag);
         return read_mapping(r, depth + 1);
     case YAML_ALIAS_EVENT:
-        problem_add(r->problems, r->place, line_of(event), r->path.data, "aliases (*%s) are refused; write the value out",
-                    event->data.alias.anchor);
+        refuse(r, event, r->path.data, "aliases (*%s) are refused; write the value out",
+               event->data.alias.anchor);
         return json_null();
     default: die("libyaml sent event %d where a value belongs", (int)event->type);
     }
@@ -303,7 +310,7 @@ static json_t *read_stream(Reader *r) {
         }
         end = event.type == YAML_STREAM_END_EVENT;
         if (event.type == YAML_DOCUMENT_START_EVENT && ++documents == 2) {
-            problem_add(r->problems, r->place, line_of(&event), "", "a second document begins; a file holds one");
+            refuse(r, &event, "", "a second document begins; a file holds one");
             end = true;
         } else if (event.type != YAML_STREAM_START_EVENT && event.type != YAML_DOCUMENT_START_EVENT &&
                    event.type != YAML_DOCUMENT_END_EVENT && !end) {

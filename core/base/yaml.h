@@ -15,9 +15,11 @@ void problem_add(Problems *p, const char *place, int line, const char *key, cons
 // Moves all problems into e (EXIT_USAGE; what does not fit is counted) and frees them; true when there were none.
 bool problems_report(Problems *p, Error *e);
 
-// New reference (JSON null for an empty document), or NULL when the text cannot be read further. Either way the problems found are added.
+// New reference (JSON null for an empty document), or NULL when the text cannot be read further. Either way the
+// problems found are added.
 json_t *yaml_parse(const char *text, size_t length, const char *place, json_t *lines, Problems *problems);
-// The type and value of a plain scalar by the YAML 1.2 core schema; NULL = an integer beyond 64 bits or text that is not UTF-8.
+// The type and value of a plain scalar by the YAML 1.2 core schema; NULL = an integer beyond 64 bits or text that is
+// not UTF-8.
 json_t *yaml_plain_scalar(const char *text);
 // True when the key names a secret or the text looks like one: such things come from the environment or a file only.
 bool is_secret(const char *key, const char *text);

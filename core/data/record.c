@@ -53,13 +53,14 @@ static bool sync_parent(const char *path, Error *e) {
 static RecordWriter *writer_open(const char *path, Error *e) {
     RecordWriter *w = xcalloc(1, sizeof *w);
     w->path = xstrdup(path);
+    bool is_new = !file_exists(path);
     w->fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
     bool ok = w->fd >= 0 || fail_errno(e, path, "cannot open for writing");
     if (ok && flock(w->fd, LOCK_EX | LOCK_NB) != 0)
         ok = errno == EWOULDBLOCK
                  ? fail(e, EXIT_FAIL, "%s: another process is writing this file; wait for it or stop it", path)
                  : fail_errno(e, path, "cannot lock");
-    if (!ok || !sync_parent(path, e)) {
+    if (!ok || (is_new && !sync_parent(path, e))) {
         writer_free(w);
         return NULL;
     }
@@ -74,8 +75,9 @@ static RecordWriter *writer_open(const char *path, Error *e) {
 
 // Cuts the file to `size` and puts the write position there.
 static bool writer_cut(RecordWriter *w, int64_t size, Error *e) {
-    if (ftruncate(w->fd, size) != 0 || lseek(w->fd, size, SEEK_SET) != size || fdatasync(w->fd) != 0)
+    if (lseek(w->fd, 0, SEEK_END) != size && (ftruncate(w->fd, size) != 0 || fdatasync(w->fd) != 0))
         return fail_errno(e, w->path, "cannot cut the file");
+    if (lseek(w->fd, size, SEEK_SET) != size) return fail_errno(e, w->path, "cannot seek");
     w->size = size;
     return true;
 }

@@ -80,7 +80,7 @@ static void warn_of_extra_keys(const char *path, const char *name, json_t *entry
 static bool parse_tensor(const char *path, const char *name, json_t *entry, const Mapping *map, uint64_t header,
                          TensorView *t, Error *e) {
     if (!json_is_object(entry)) return fail(e, EXIT_DATA, "expected an object with dtype, shape and data_offsets");
-    if (!name_is_printable(name, strlen(name)))
+    if (!name_is_printable(t->name, strlen(t->name)))
         return fail(e, EXIT_DATA, "the name is empty or holds control characters");
     if (!parse_dtype(json_object_get(entry, "dtype"), t, e) || !parse_shape(json_object_get(entry, "shape"), t, e) ||
         !parse_offsets(json_object_get(entry, "data_offsets"), map, header, t, e))

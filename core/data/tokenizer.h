@@ -15,6 +15,9 @@ int32_t tokenizer_id(const Tokenizer *t, const char *token);    // by its conten
 // Bytes of one token (not NUL-terminated text: length in *n). NULL for an unused id.
 const char *tokenizer_bytes(const Tokenizer *t, int32_t id, size_t *n);
 bool tokenizer_is_special(const Tokenizer *t, int32_t id);
+// The token that the model's own tools put before every text (TemplateProcessing, add_bos_token), -1: none. tokenizer_encode
+// never adds it: whoever puts whole texts together does, once per text.
+int32_t tokenizer_bos(const Tokenizer *t);
 HexDigest tokenizer_hash(const Tokenizer *t); // SHA-256 over vocabulary, merges, added tokens and pre-tokenizer: equal = same ids for same text
 
 // Appends ids. `parse_special`: added special tokens in the text become their ids (true for templates, false for users' text:
@@ -28,12 +31,15 @@ typedef struct DecodeStream {
     size_t n_pending;
 } DecodeStream;
 void tokenizer_stream(const Tokenizer *t, DecodeStream *s, int32_t id, bool skip_special, Buf *out);
+void tokenizer_stream_end(DecodeStream *s, Buf *out); // what is still kept back becomes U+FFFD
 
 // GGUF metadata of this tokenizer (tokenizer.ggml.model, pre, tokens, token_type, merges, bos/eos/pad): set on a GgufWriter *.
 bool tokenizer_to_gguf(const Tokenizer *t, void *gguf_writer, const char *folder, Error *e);
 
-// Learns a byte-level BPE (Qwen2-style split: every digit alone) of vocab_size ids, special tokens first in `added`, and writes
-// tokenizer.json + tokenizer_config.json (with chat_template) into `folder`. texts: n byte strings. Deterministic (ties by bytes).
+// Learns a byte-level BPE (Qwen2's NFC and split: every digit alone) of exactly vocab_size ids and writes tokenizer.json and
+// tokenizer_config.json (with chat_template) into `folder`. Ids: the 256 bytes in order, learned tokens, plain_added, special.
+// texts: n byte strings; added tokens in them are cut out first. Deterministic: the most frequent pair first, ties by its bytes.
+// Errors: vocab_size too small (EXIT_USAGE), texts too poor for it (EXIT_DATA), eos or pad not among special, files.
 typedef struct TokenizerTraining {
     int64_t vocab_size;
     const char *const *special; // e.g. <|endoftext|>, <|im_start|>, <|im_end|>; get the last ids

@@ -2,6 +2,7 @@
 #pragma once
 #include <pthread.h>
 
+#include "core/base/json.h"
 #include "core/data/bpe.h"
 #include "core/data/pretokenize.h"
 #include "core/data/tokenizer.h"
@@ -91,7 +92,10 @@ bool added_next(const Tokenizer *t, const Trie *trie, const char *text, size_t l
                 size_t *cursor, AddedMatch *out);
 
 // ---- tokenizer_json.c ----
+// `place` opens the error texts.
 Tokenizer *tokenizer_from_json(const json_t *root, const char *place, Error *e);
 
 // ---- tokenizer_encode.c ----
 void encoders_free(Tokenizer *t);
+// The words that BPE would see, added tokens left out.
+void tokenizer_words(const Tokenizer *t, const char *text, size_t length, WordFn word, void *context);

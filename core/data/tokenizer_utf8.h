@@ -40,6 +40,7 @@ static inline size_t utf8_back(const uint8_t *text, size_t end) {
 bool unicode_is_space(uint32_t c); // White_Space
 bool unicode_is_word(uint32_t c);  // \w of UTS #18: Alphabetic, M, Nd, Pc, Join_Control
 
+// ---- tokenizer_nfc.c ----
 // NFC. The quick check says true only for texts that are NFC for sure.
 bool nfc_is_certain(const char *text, size_t length);
 typedef struct NfcScratch {

@@ -204,7 +204,8 @@ bool vocab_add_added(Tokenizer *t, int64_t id, const AddedToken *a, Error *e) {
     }
     if (!utf8_valid(a->content, a->length)) return fail(e, EXIT_DATA, "an added token is not valid UTF-8");
     if (!place_added(t, id, a, e)) return false;
-    put_token(t, id, TOKEN_ADDED, a->content, a->length);
+    if (t->tokens[id].kind != TOKEN_NORMAL) put_token(t, id, TOKEN_ADDED, a->content, a->length);
+    t->tokens[id].kind = TOKEN_ADDED; // a model token keeps its bytes: the index knows it by them
     t->tokens[id].special = a->special;
     if ((t->n_added & (t->n_added - 1)) == 0) { // grows at powers of two
         t->added = xrealloc(t->added, MAX((size_t)1, t->n_added * 2) * sizeof *t->added);

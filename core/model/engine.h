@@ -1,5 +1,5 @@
-// engine: what the two halves of generation share: infer.c (memory and the layers' mathematics) and generate.c (who runs when).
-// Private to core/model; users include infer.h.
+// engine: what the two halves of generation share: infer.c (memory and the layers' mathematics) and generate.c (who
+// runs when). Private to core/model; users include infer.h.
 #pragma once
 #include "core/model/infer.h"
 
@@ -28,25 +28,26 @@ struct Engine {
     float *prompt_end;    // [max_batch, C]: residual stream after the last prompt token of the request in that slot
 
     // One step: n_rows tokens, each at a position of a slot.
-    int32_t *tokens, *positions, *slots; // [max_rows]
-    int32_t *starts;                     // [max_rows + 1]: whole prompts laid end to end
-    int32_t *lengths;                    // [max_rows]: positions + 1
-    const float **row_keys, **row_values;// [max_rows]: the caches of the rows' slots in the layer at work
+    int32_t *tokens, *positions, *slots;  // [max_rows]
+    int32_t *starts;                      // [max_rows + 1]: whole prompts laid end to end
+    int32_t *lengths;                     // [max_rows]: positions + 1
+    const float **row_keys, **row_values; // [max_rows]: the caches of the rows' slots in the layer at work
     float *x, *h, *raw, *q, *k, *v, *att, *gate, *up, *glu; // [max_rows, ...]: activations
     float *lse, *rstd;
     float *padded;    // [max_rows, max I_pad] when an input is no multiple of 128
     int8_t *codes;    // [max_rows, max I_pad]
     float *inv_scale; // [max_rows]
 
-    float *logits;     // [max_batch, V]
-    int32_t *history;  // [max_batch, max_context]: prompt + answer of the request in that slot
-    float *logprobs;   // [max_batch, max_context]: of the answer
-    int32_t *chosen;   // [max_batch]
+    float *logits;    // [max_batch, V]
+    int32_t *history; // [max_batch, max_context]: prompt + answer of the request in that slot
+    float *logprobs;  // [max_batch, max_context]: of the answer
+    int32_t *chosen;  // [max_batch]
     float *chosen_logprob;
 };
 
-// Runs the rows set in tokens/positions/slots through all layers and writes their keys and values into the caches; x then holds the
-// residual stream. n_docs > 0: whole prompts from position 0, laid end to end as in starts. 0: each row attends to its slot's cache.
+// Runs the rows set in tokens/positions/slots through all layers and writes their keys and values into the caches; x
+// then holds the residual stream. n_docs > 0: whole prompts from position 0, laid end to end as in starts. 0: each row
+// attends to its slot's cache.
 void engine_step(Engine *g, int64_t n_rows, int64_t n_docs);
 // x[rows, C] -> logits[rows, V]; rows <= max_batch.
 void engine_head(Engine *g, int64_t rows);

@@ -2,8 +2,9 @@
 // Pre-norm blocks of Llama / Qwen2 / Qwen3 / BitNet:
 //     h = RMSNorm(x);  q,k,v = W h (+ b);  [per-head RMSNorm of q,k];  RoPE;  a = attention;  [SubLN];  x += W_o a
 //     h = RMSNorm(x);  g = act(W_gate h) * W_up h;  [SubLN];  x += W_down g
-// In a ternary model every linear reads its input through activation_quant and its effective (code x scale) weight; gradients pass
-// straight through both quantisers (quantizer and STE: "The Era of 1-bit LLMs: Training Tips, Code and FAQ", Fig. 3-4).
+// In a ternary model every linear reads its input through activation_quant and its effective (code x scale) weight;
+// gradients pass straight through both quantisers (quantizer and STE: "The Era of 1-bit LLMs: Training Tips, Code and
+// FAQ", Fig. 3-4).
 #include "core/model/model.h"
 
 #include <math.h>
@@ -47,7 +48,8 @@ static float *carve(Carver *c, int64_t n) {
 }
 
 static void carve_layer(Carver *k, const ModelConfig *c, int64_t N, LayerActs *a) {
-    int64_t C = c->hidden_size, F = c->intermediate_size, Q = c->num_attention_heads * c->head_dim, K = c->num_key_value_heads * c->head_dim;
+    int64_t C = c->hidden_size, F = c->intermediate_size, Q = c->num_attention_heads * c->head_dim,
+            K = c->num_key_value_heads * c->head_dim;
     a->x_in = carve(k, N * C);
     a->h1 = carve(k, N * C), a->rstd1 = carve(k, N);
     a->h1_lin = c->ternary ? carve(k, N * C) : a->h1;
@@ -70,7 +72,8 @@ static void carve_layer(Carver *k, const ModelConfig *c, int64_t N, LayerActs *a
 }
 
 static void carve_backward(Carver *k, const ModelConfig *c, int64_t N, Activations *a) {
-    int64_t C = c->hidden_size, F = c->intermediate_size, Q = c->num_attention_heads * c->head_dim, K = c->num_key_value_heads * c->head_dim;
+    int64_t C = c->hidden_size, F = c->intermediate_size, Q = c->num_attention_heads * c->head_dim,
+            K = c->num_key_value_heads * c->head_dim;
     a->dx = carve(k, N * C), a->dh = carve(k, N * C);
     a->dq = carve(k, N * Q), a->dk = carve(k, N * K), a->dv = carve(k, N * K);
     a->dq_pre = c->qk_norm ? carve(k, N * Q) : a->dq;
@@ -85,8 +88,10 @@ static void carve_backward(Carver *k, const ModelConfig *c, int64_t N, Activatio
 static void carve_all(Carver *k, const Model *m, int64_t N, bool training, Activations *a) {
     const ModelConfig *c = &m->config;
     for (int64_t l = 0; l < c->num_hidden_layers; l++) {
-        if (l && !training) a->layers[l] = a->layers[0];
-        else carve_layer(k, c, N, &a->layers[l]);
+        if (l && !training)
+            a->layers[l] = a->layers[0];
+        else
+            carve_layer(k, c, N, &a->layers[l]);
     }
     a->x_out = carve(k, N * c->hidden_size), a->rstd_out = carve(k, N), a->hidden = carve(k, N * c->hidden_size);
     if (training) carve_backward(k, c, N, a);
@@ -125,7 +130,8 @@ static void linear_input(const Model *m, const Ops *ops, float *lin, const float
 
 static void attention_block(const Model *m, const Ops *ops, const Layer *w, LayerActs *a, const Batch *b) {
     const ModelConfig *c = &m->config;
-    int64_t N = b->n_tokens, C = c->hidden_size, H = c->num_attention_heads, KV = c->num_key_value_heads, D = c->head_dim;
+    int64_t N = b->n_tokens, C = c->hidden_size, H = c->num_attention_heads, KV = c->num_key_value_heads,
+            D = c->head_dim;
     float eps = (float)c->rms_norm_eps;
     ops->rmsnorm_forward(a->h1, a->rstd1, a->x_in, w->input_layernorm, eps, N, C);
     linear_input(m, ops, a->h1_lin, a->h1, N, C);
@@ -138,7 +144,8 @@ static void attention_block(const Model *m, const Ops *ops, const Layer *w, Laye
     }
     ops->rope(a->q, b->positions, m->inv_freq, 1, false, N, H, D);
     ops->rope(a->k, b->positions, m->inv_freq, 1, false, N, KV, D);
-    ops->attention_forward(a->att, a->lse, a->q, a->k, a->v, b->starts, b->n_docs, 1 / sqrtf((float)D), c->sliding_window, H, KV, D);
+    ops->attention_forward(a->att, a->lse, a->q, a->k, a->v, b->starts, b->n_docs, 1 / sqrtf((float)D),
+                           c->sliding_window, H, KV, D);
     if (c->sub_norm) ops->rmsnorm_forward(a->att_n, a->rstd_a, a->att, w->attn_sub_norm, eps, N, H * D);
     linear_input(m, ops, a->att_lin, a->att_n, N, H * D);
     memcpy(a->x_mid, a->x_in, (size_t)(N * C) * sizeof(float));
@@ -163,7 +170,8 @@ static void mlp_block(const Model *m, const Ops *ops, const Layer *w, LayerActs 
 const float *model_forward(const Model *m, const Ops *ops, Activations *a, const Batch *b) {
     const ModelConfig *c = &m->config;
     int64_t N = b->n_tokens, C = c->hidden_size, L = c->num_hidden_layers;
-    check(N <= a->max_tokens, "batch of %lld tokens, activations planned for %lld", (long long)N, (long long)a->max_tokens);
+    check(N <= a->max_tokens, "batch of %lld tokens, activations planned for %lld", (long long)N,
+          (long long)a->max_tokens);
     const Layer *w = m->effective_layers;
     ops->embed_forward(a->layers[0].x_in, w[0].embed_tokens, b->tokens, N, C);
     for (int64_t l = 0; l < L; l++) {
@@ -175,7 +183,8 @@ const float *model_forward(const Model *m, const Ops *ops, Activations *a, const
 }
 
 // a->dx enters as d/d(x_out of the block) and leaves as d/d(x_mid).
-static void mlp_backward(const Model *m, const Ops *ops, const Layer *w, const Layer *g, const LayerActs *l, Activations *a, int64_t N) {
+static void mlp_backward(const Model *m, const Ops *ops, const Layer *w, const Layer *g, const LayerActs *l,
+                         Activations *a, int64_t N) {
     const ModelConfig *c = &m->config;
     int64_t C = c->hidden_size, F = c->intermediate_size;
     ops->matmul_backward_input(a->dglu, a->dx, w->down_proj, N, F, C, false);
@@ -189,10 +198,12 @@ static void mlp_backward(const Model *m, const Ops *ops, const Layer *w, const L
     ops->matmul_backward_input(a->dh, a->dup, w->up_proj, N, C, F, true);
     ops->matmul_backward_weight(g->gate_proj, NULL, a->dgate, l->h2_lin, N, C, F);
     ops->matmul_backward_weight(g->up_proj, NULL, a->dup, l->h2_lin, N, C, F);
-    ops->rmsnorm_backward(a->dx, g->post_attention_layernorm, a->dh, l->x_mid, w->post_attention_layernorm, l->rstd2, N, C);
+    ops->rmsnorm_backward(a->dx, g->post_attention_layernorm, a->dh, l->x_mid, w->post_attention_layernorm, l->rstd2, N,
+                          C);
 }
 
-static void qk_norm_backward(const Model *m, const Ops *ops, const Layer *w, const Layer *g, const LayerActs *l, Activations *a, int64_t N) {
+static void qk_norm_backward(const Model *m, const Ops *ops, const Layer *w, const Layer *g, const LayerActs *l,
+                             Activations *a, int64_t N) {
     int64_t H = m->config.num_attention_heads, KV = m->config.num_key_value_heads, D = m->config.head_dim;
     memset(a->dq_pre, 0, (size_t)(N * H * D) * sizeof(float));
     memset(a->dk_pre, 0, (size_t)(N * KV * D) * sizeof(float));
@@ -201,18 +212,19 @@ static void qk_norm_backward(const Model *m, const Ops *ops, const Layer *w, con
 }
 
 // a->dx enters as d/d(x_mid) and leaves as d/d(x_in).
-static void attention_block_backward(const Model *m, const Ops *ops, const Layer *w, const Layer *g, const LayerActs *l, Activations *a,
-                                     const Batch *b) {
+static void attention_block_backward(const Model *m, const Ops *ops, const Layer *w, const Layer *g, const LayerActs *l,
+                                     Activations *a, const Batch *b) {
     const ModelConfig *c = &m->config;
-    int64_t N = b->n_tokens, C = c->hidden_size, H = c->num_attention_heads, KV = c->num_key_value_heads, D = c->head_dim;
+    int64_t N = b->n_tokens, C = c->hidden_size, H = c->num_attention_heads, KV = c->num_key_value_heads,
+            D = c->head_dim;
     ops->matmul_backward_input(a->datt, a->dx, w->o_proj, N, H * D, C, false);
     ops->matmul_backward_weight(g->o_proj, NULL, a->dx, l->att_lin, N, H * D, C);
     if (c->sub_norm) {
         memset(a->datt_in, 0, (size_t)(N * H * D) * sizeof(float));
         ops->rmsnorm_backward(a->datt_in, g->attn_sub_norm, a->datt, l->att, w->attn_sub_norm, l->rstd_a, N, H * D);
     }
-    ops->attention_backward(a->dq, a->dk, a->dv, a->datt_in, l->att, l->lse, l->q, l->k, l->v, b->starts, b->n_docs, 1 / sqrtf((float)D),
-                            c->sliding_window, H, KV, D);
+    ops->attention_backward(a->dq, a->dk, a->dv, a->datt_in, l->att, l->lse, l->q, l->k, l->v, b->starts, b->n_docs,
+                            1 / sqrtf((float)D), c->sliding_window, H, KV, D);
     ops->rope(a->dq, b->positions, m->inv_freq, 1, true, N, H, D);
     ops->rope(a->dk, b->positions, m->inv_freq, 1, true, N, KV, D);
     if (c->qk_norm) qk_norm_backward(m, ops, w, g, l, a, N);

@@ -217,7 +217,7 @@ static void finish(Schedule *s, int64_t i, bool stopped) {
     int64_t S = s->g->options.max_context, n_prompt = s->requests[slot->request].n_prompt, n = slot->length - n_prompt;
     GenResult *to = &s->results[slot->request];
     *to = (GenResult){.tokens = xmalloc((size_t)n * sizeof *to->tokens), .logprobs = xmalloc((size_t)n * sizeof *to->logprobs),
-                      .n_tokens = n, .stopped = stopped};
+                      .n_tokens = n, .n_prompt = n_prompt, .stopped = stopped};
     memcpy(to->tokens, s->g->history + i * S + n_prompt, (size_t)n * sizeof *to->tokens);
     memcpy(to->logprobs, s->g->logprobs + i * S, (size_t)n * sizeof *to->logprobs);
     slot->active = false;

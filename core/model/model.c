@@ -1,4 +1,5 @@
-// The weight table at work: sizes, pointers, initialisation, quantisation of a model. Must not know: files (load.c, save.c), losses.
+// The weight table at work: sizes, pointers, initialisation, quantisation of a model. Must not know: files (load.c,
+// save.c), losses.
 #include "core/model/model.h"
 
 #include <math.h>
@@ -16,7 +17,7 @@ typedef struct WeightRow {
     size_t field; // offset in Layer
 } WeightRow;
 static const WeightRow rows_table[] = {
-#define WEIGHT(field, hf, gguf, per_layer, rows, cols, init, decay, linear, present) \
+#define WEIGHT(field, hf, gguf, per_layer, rows, cols, init, decay, linear, present)                                   \
     {hf, gguf, per_layer, init, decay, linear, offsetof(Layer, field)},
 #include "core/model/model.def"
 #undef WEIGHT
@@ -28,11 +29,11 @@ static bool shape_of(const ModelConfig *c, int row, int64_t *out_rows, int64_t *
                   KV = c->num_key_value_heads, D = c->head_dim;
     (void)V, (void)C, (void)F, (void)H, (void)KV, (void)D;
     int i = 0;
-#define WEIGHT(field, hf, gguf, per_layer, rows, cols, init, decay, linear, present) \
-    if (i++ == row) {                                                               \
-        *out_rows = rows;                                                           \
-        *out_cols = cols;                                                           \
-        return present;                                                             \
+#define WEIGHT(field, hf, gguf, per_layer, rows, cols, init, decay, linear, present)                                   \
+    if (i++ == row) {                                                                                                  \
+        *out_rows = rows;                                                                                              \
+        *out_cols = cols;                                                                                              \
+        return present;                                                                                                \
     }
 #include "core/model/model.def"
 #undef WEIGHT
@@ -46,7 +47,13 @@ static void add_weight(Model *m, int row, int layer) {
     if (!shape_of(&m->config, row, &rows, &cols)) return;
     const WeightRow *r = &rows_table[row];
     Weight *w = &m->weights[m->n_weights++];
-    *w = (Weight){.row = row, .layer = layer, .rows = rows, .cols = cols, .offset = m->n_params, .init = r->init, .decay = r->decay,
+    *w = (Weight){.row = row,
+                  .layer = layer,
+                  .rows = rows,
+                  .cols = cols,
+                  .offset = m->n_params,
+                  .init = r->init,
+                  .decay = r->decay,
                   .linear = r->linear};
     w->n = (rows ? rows : 1) * cols;
     snprintf(w->name, sizeof w->name, r->hf, layer);
@@ -84,7 +91,8 @@ Model *model_create(const ModelConfig *c) {
     m->layers = model_views(m, m->params);
     m->scales = xcalloc((size_t)m->n_weights, sizeof *m->scales);
     m->inv_freq = xcalloc((size_t)c->head_dim / 2, sizeof *m->inv_freq);
-    for (int64_t i = 0; i < c->head_dim / 2; i++) m->inv_freq[i] = (float)pow(c->rope_theta, -2.0 * (double)i / (double)c->head_dim);
+    for (int64_t i = 0; i < c->head_dim / 2; i++)
+        m->inv_freq[i] = (float)pow(c->rope_theta, -2.0 * (double)i / (double)c->head_dim);
     m->effective = m->params;
     m->effective_layers = m->layers;
     model_set_ternary(m, c->ternary);
@@ -104,10 +112,17 @@ void model_init(Model *m, uint64_t seed) {
         const Weight *w = &m->weights[i];
         float *p = m->params + w->offset;
         for (int64_t j = 0; j < w->n; j++) switch (w->init) {
-            case 'N': p[j] = (float)(std * rng_normal(seed, RNG_INIT, (uint64_t)(w->offset + j))); break;
-            case 'R': p[j] = (float)(residual * rng_normal(seed, RNG_INIT, (uint64_t)(w->offset + j))); break;
-            case '1': p[j] = 1; break;
-            default: p[j] = 0;
+            case 'N':
+                p[j] = (float)(std * rng_normal(seed, RNG_INIT, (uint64_t)(w->offset + j)));
+                break;
+            case 'R':
+                p[j] = (float)(residual * rng_normal(seed, RNG_INIT, (uint64_t)(w->offset + j)));
+                break;
+            case '1':
+                p[j] = 1;
+                break;
+            default:
+                p[j] = 0;
             }
     }
     model_quantize(m);
@@ -145,10 +160,14 @@ static void quantize_part(void *context, int64_t part) {
     const Weight *w = &m->weights[part];
     const float *from = m->params + w->offset;
     float *to = m->effective + w->offset;
-    if (!w->linear && w->rows) round_to_f16(to, from, w->n);
-    else if (!w->linear) memcpy(to, from, (size_t)w->n * sizeof *to);
-    else if (m->frozen) keep_frozen(to, &m->scales[part], from, w->n);
-    else ops_cpu.ternary_quant(to, NULL, &m->scales[part], from, w->n);
+    if (!w->linear && w->rows)
+        round_to_f16(to, from, w->n);
+    else if (!w->linear)
+        memcpy(to, from, (size_t)w->n * sizeof *to);
+    else if (m->frozen)
+        keep_frozen(to, &m->scales[part], from, w->n);
+    else
+        ops_cpu.ternary_quant(to, NULL, &m->scales[part], from, w->n);
 }
 
 void model_quantize(Model *m) {
@@ -172,10 +191,12 @@ void model_logits(const Model *m, const Ops *ops, const float *hidden, int64_t r
 }
 
 double model_flops_per_token(const ModelConfig *c, int64_t context, bool backward) {
-    double qkv = (double)c->hidden_size * (double)(c->num_attention_heads + 2 * c->num_key_value_heads) * (double)c->head_dim;
+    double qkv =
+        (double)c->hidden_size * (double)(c->num_attention_heads + 2 * c->num_key_value_heads) * (double)c->head_dim;
     double out = (double)c->hidden_size * (double)(c->num_attention_heads * c->head_dim);
     double mlp = 3.0 * (double)c->hidden_size * (double)c->intermediate_size;
-    double attention = (double)(c->num_attention_heads * c->head_dim) * (double)context; // causal: half of T, for QK^T and PV
+    double attention =
+        (double)(c->num_attention_heads * c->head_dim) * (double)context; // causal: half of T, for QK^T and PV
     double per_layer = 2 * (qkv + out + mlp) + 2 * attention;
     double forward = (double)c->num_hidden_layers * per_layer + 2.0 * (double)c->vocab_size * (double)c->hidden_size;
     return backward ? 3 * forward : forward;

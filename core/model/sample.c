@@ -11,7 +11,7 @@
 #include "core/base/rng.h"
 #include "core/model/infer.h"
 
-enum { BLOCK = 256, DIGIT_BITS = 10, DIGITS = 1 << DIGIT_BITS, PENALTY_WINDOW = 1 << 16 };
+enum { BLOCK = 256, SKIP = 64, DIGIT_BITS = 10, DIGITS = 1 << DIGIT_BITS, PENALTY_WINDOW = 1 << 16 };
 
 typedef union FloatBits {
     float value;
@@ -103,44 +103,60 @@ static bool in_history(const int32_t *history, int64_t n_history, int32_t id) {
 static inline uint32_t bits_of(float x) { return (FloatBits){.value = x}.bits; }
 
 typedef struct Cut {
-    uint32_t bits; // of the smallest weight that stays
-    double missing;// how much of the goal the weights above it leave open
+    uint32_t bits;  // of the smallest weight that stays
+    double missing; // how much of the goal the weights above it leave open
 } Cut;
 
-// Walks the weights from the largest down until `goal` of them (by_mass: of their sum) is reached.
-static Cut find_cut(const float *weights, int64_t V, double goal, bool by_mass) {
-    Cut cut = {.bits = 0, .missing = goal};
-    for (int shift = 2 * DIGIT_BITS; shift >= 0; shift -= DIGIT_BITS) {
-        double amount[DIGITS] = {0};
-        int lowest = DIGITS;
-        for (int64_t i = 0; i < V; i++) {
+// One digit more of the cut: of the weights above `floor` that share the digits known so far, the amount at each digit; then down
+// from the largest until what is missing is reached. Few weights matter in most rows: blocks without any are passed over.
+static void refine_cut(Cut *cut, const float *weights, int64_t V, int shift, float floor, bool by_mass) {
+    double amount[DIGITS] = {0};
+    int lowest = DIGITS - 1;
+    for (int64_t begin = 0; begin < V; begin += SKIP) {
+        int64_t end = MIN(V, begin + SKIP);
+        if (largest(weights + begin, end - begin) <= floor) continue;
+        for (int64_t i = begin; i < end; i++) {
             uint32_t bits = bits_of(weights[i]);
-            if (weights[i] <= 0 || (bits >> shift) >> DIGIT_BITS != cut.bits) continue;
+            if (weights[i] <= floor || (bits >> shift) >> DIGIT_BITS != cut->bits) continue;
             int digit = (int)(bits >> shift) & (DIGITS - 1);
             amount[digit] += by_mass ? (double)weights[i] : 1;
             lowest = MIN(lowest, digit);
         }
-        int digit = DIGITS - 1;
-        while (digit > lowest && amount[digit] < cut.missing) cut.missing -= amount[digit--];
-        cut.bits = cut.bits << DIGIT_BITS | (uint32_t)MIN(digit, DIGITS - 1);
+    }
+    int digit = DIGITS - 1;
+    while (digit > lowest && amount[digit] < cut->missing) cut->missing -= amount[digit--];
+    cut->bits = cut->bits << DIGIT_BITS | (uint32_t)digit;
+}
+
+// Walks the weights above `floor` from the largest down until `goal` of them (by_mass: of their sum) is reached.
+static Cut find_cut(const float *weights, int64_t V, float floor, double goal, bool by_mass) {
+    Cut cut = {.bits = 0, .missing = goal};
+    for (int shift = 2 * DIGIT_BITS; shift >= 0; shift -= DIGIT_BITS) {
+        refine_cut(&cut, weights, V, shift, floor, by_mass);
+        float below = shift && cut.bits ? (FloatBits){.bits = (cut.bits << shift) - 1}.value : 0;
+        floor = MAX(floor, below);
     }
     return cut;
 }
 
 // The k largest, and all that equal the k-th.
 static void keep_top_k(float *weights, int64_t V, int64_t k) {
-    Cut cut = find_cut(weights, V, (double)k, false);
+    Cut cut = find_cut(weights, V, 0, (double)k, false);
     for (int64_t i = 0; i < V; i++) weights[i] = bits_of(weights[i]) < cut.bits ? 0 : weights[i];
 }
 
-// The fewest weights, largest first, whose sum reaches p of the whole; of equal ones at the border the lower ids.
+// The fewest weights, largest first, whose sum reaches p of the whole; of equal ones at the border the lower ids. All weights up to
+// (1 - p) / V of the whole together are no more than what is left out, so that the border lies above.
 static void keep_top_p(float *weights, int64_t V, double p) {
-    Cut cut = find_cut(weights, V, p * sum_of(weights, V), true);
+    double sum = sum_of(weights, V);
+    Cut cut = find_cut(weights, V, (float)(0.999 * (1 - p) * sum / (double)V), p * sum, true);
     float border = (FloatBits){.bits = cut.bits}.value;
+    for (int64_t i = 0; i < V; i++) weights[i] = bits_of(weights[i]) < cut.bits ? 0 : weights[i];
     double room = cut.missing;
     for (int64_t i = 0; i < V; i++) {
-        if (weights[i] == border && room > 0) room -= (double)border;
-        else if (bits_of(weights[i]) <= cut.bits) weights[i] = 0;
+        if (weights[i] != border) continue;
+        if (room <= 0) weights[i] = 0;
+        room -= (double)border;
     }
 }
 
@@ -153,11 +169,13 @@ static void keep_min_p(float *weights, int64_t V, double min_p) {
 static int32_t draw(const float *weights, int64_t V, double u) {
     double target = u * sum_of(weights, V), sum = 0;
     int32_t last = 0;
-    for (int64_t i = 0; i < V; i++) {
-        if (weights[i] <= 0) continue;
-        last = (int32_t)i;
-        sum += (double)weights[i];
-        if (sum > target) break;
+    for (int64_t begin = 0; begin < V && sum <= target; begin += SKIP) {
+        int64_t end = MIN(V, begin + SKIP);
+        if (largest(weights + begin, end - begin) <= 0) continue;
+        for (int64_t i = begin; i < end && sum <= target; i++) {
+            if (weights[i] > 0) last = (int32_t)i;
+            sum += (double)weights[i];
+        }
     }
     return last; // rounding may leave the target a hair above the whole sum
 }

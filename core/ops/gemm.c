@@ -92,34 +92,32 @@ void gemm_pack(float *panels, int64_t b_panel, const float *b, int64_t stride, i
 
 #define MIX(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
 
-// Eight rows of eight -> eight columns of eight.
-VEC void transpose8(vf r[8]) {
-    vf pair[8], quad[8];
-    for (int i = 0; i < 8; i += 2) {
-        pair[i] = MIX(r[i], r[i + 1], 0, 8, 1, 9, 4, 12, 5, 13);
-        pair[i + 1] = MIX(r[i], r[i + 1], 2, 10, 3, 11, 6, 14, 7, 15);
+// Four floats from p, four from q.
+VEC vf load_halves(const float *p, const float *q) {
+    vh halves[2];
+    memcpy(&halves[0], p, sizeof(vh));
+    memcpy(&halves[1], q, sizeof(vh));
+    return MIX(halves[0], halves[1], 0, 1, 2, 3, 4, 5, 6, 7);
+}
+
+// Columns k..k+3 of eight rows: rows 0..3 in the lower halves, 4..7 in the upper, so that no shuffle crosses the middle.
+VEC void transpose_4_columns(float *to, int64_t to_stride, const float *from, int64_t stride) {
+    vf r[4], pair[4];
+    for (int j = 0; j < 4; j++) r[j] = load_halves(from + j * stride, from + (j + 4) * stride);
+    for (int j = 0; j < 4; j += 2) {
+        pair[j] = MIX(r[j], r[j + 1], 0, 8, 1, 9, 4, 12, 5, 13);
+        pair[j + 1] = MIX(r[j], r[j + 1], 2, 10, 3, 11, 6, 14, 7, 15);
     }
-    for (int i = 0; i < 8; i += 4) {
-        quad[i] = MIX(pair[i], pair[i + 2], 0, 1, 8, 9, 4, 5, 12, 13);
-        quad[i + 1] = MIX(pair[i], pair[i + 2], 2, 3, 10, 11, 6, 7, 14, 15);
-        quad[i + 2] = MIX(pair[i + 1], pair[i + 3], 0, 1, 8, 9, 4, 5, 12, 13);
-        quad[i + 3] = MIX(pair[i + 1], pair[i + 3], 2, 3, 10, 11, 6, 7, 14, 15);
-    }
-    for (int i = 0; i < 4; i++) {
-        r[i] = MIX(quad[i], quad[i + 4], 0, 1, 2, 3, 8, 9, 10, 11);
-        r[i + 4] = MIX(quad[i], quad[i + 4], 4, 5, 6, 7, 12, 13, 14, 15);
+    for (int j = 0; j < 2; j++) {
+        vf_store(to + 2 * j * to_stride, MIX(pair[j], pair[j + 2], 0, 1, 8, 9, 4, 5, 12, 13));
+        vf_store(to + (2 * j + 1) * to_stride, MIX(pair[j], pair[j + 2], 2, 3, 10, 11, 6, 7, 14, 15));
     }
 }
 
 // to[k][0..8) = from[0..8)[k], k < K; rows of `from` past n_rows read 0.
 static void transpose_rows(float *to, int64_t to_stride, const float *from, int64_t stride, int64_t n_rows, int64_t K) {
     int64_t k = 0;
-    for (; k + VF <= K && n_rows >= VF; k += VF) {
-        vf r[VF];
-        for (int j = 0; j < VF; j++) r[j] = vf_load(from + j * stride + k);
-        transpose8(r);
-        for (int i = 0; i < VF; i++) vf_store(to + (k + i) * to_stride, r[i]);
-    }
+    for (; k + 4 <= K && n_rows >= VF; k += 4) transpose_4_columns(to + k * to_stride, to_stride, from + k, stride);
     for (; k < K; k++) {
         for (int j = 0; j < VF; j++) to[k * to_stride + j] = j < n_rows ? from[j * stride + k] : 0.0f;
     }

@@ -30,9 +30,8 @@ static double row_exp(float *terms, const float *x, float top, float inv_tau, in
         }
         if (i < end) {
             vf e = vf_exp((vf_load_n(x + i, end - i) - top) * inv_tau);
-            for (int64_t lane = end - i; lane < VF; lane++) e[lane] = 0.0f;
             if (terms) vf_store_n(terms + i, e, end - i);
-            sum += e;
+            sum += vf_keep(e, end - i);
         }
         total += vf_sum(sum);
     }
@@ -97,9 +96,7 @@ static double kl_row(const KlRow *r, float *dlogits, const float *student, const
         int64_t end = MIN(block + COLUMNS_PER_SUM, V);
         vf sum = {0};
         for (int64_t i = block; i < end; i += VF) {
-            vf term = kl_columns(r, dlogits + i, student + i, teacher + i, end - i);
-            for (int64_t lane = end - i; lane < VF; lane++) term[lane] = 0.0f;
-            sum += term;
+            sum += vf_keep(kl_columns(r, dlogits + i, student + i, teacher + i, end - i), end - i);
         }
         total += vf_sum(sum);
     }

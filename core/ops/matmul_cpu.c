@@ -12,7 +12,7 @@
 
 enum {
     K_BLOCK = 256,  // inner indices per block: a panel is 16 KiB and stays in the L1 cache
-    COLUMNS = 64,   // of a part: 4 panels
+    COLUMNS = 128,  // of a part: 8 panels
     ROWS = 144,     // of a part: 24 groups of the kernel; 144 KiB of A stay in the L2 cache
     ALONE = 1 << 20 // multiply-adds below which waking another thread costs more than it brings
 };

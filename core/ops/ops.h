@@ -17,7 +17,7 @@ extern const Ops ops_ref, ops_cpu;
 #include "core/ops/ops.def"
 #undef OP
 
-// What the matrix products run on: "oneDNN 2.6.3 f32 (avx2)"; static text.
+// What the matrix products run on: "float32, own kernels (AVX2, FMA)", "bfloat16, oneDNN 2.6.3"; static text.
 const char *ops_describe(void);
 // bf16 compute for matmul_*_cpu, where machine and oneDNN can (false = refused, float32 stays).
 bool ops_use_bf16(bool on);

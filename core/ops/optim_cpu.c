@@ -4,9 +4,10 @@
 
 #include "core/base/thread.h"
 #include "core/ops/ops.h"
+#include "core/ops/sum.h"
 #include "core/ops/vec_math.h"
 
-enum { BLOCK = 4096, SUM_PARTS = 256 };
+enum { ELEMENTS_PER_PART = 8192 };
 
 typedef struct AdamArgs {
     float *param, *m, *v;
@@ -32,14 +33,8 @@ void adamw_cpu(float *param, float *m, float *v, const float *grad, float grad_s
                float beta2, float eps, float weight_decay, float bias_correction1, float bias_correction2, int64_t n) {
     AdamArgs a = {param, m,     v,   grad,         grad_scale,              lr,
                   beta1, beta2, eps, weight_decay, 1.0f / bias_correction1, 1.0f / bias_correction2};
-    parallel_range(n, BLOCK, adamw_part, &a);
+    parallel_range(n, ELEMENTS_PER_PART, adamw_part, &a);
 }
-
-typedef struct SquareArgs {
-    const float *x;
-    int64_t n, blocks_per_part;
-    double sums[SUM_PARTS];
-} SquareArgs;
 
 static double block_squares(const float *x, int64_t n) {
     vd sum = {0};
@@ -53,19 +48,4 @@ static double block_squares(const float *x, int64_t n) {
     return total;
 }
 
-static void squares_part(void *context, int64_t part) {
-    SquareArgs *a = context;
-    int64_t begin = part * a->blocks_per_part * BLOCK, end = MIN(begin + a->blocks_per_part * BLOCK, a->n);
-    double sum = 0.0;
-    for (int64_t i = begin; i < end; i += BLOCK) sum += block_squares(a->x + i, MIN(BLOCK, end - i));
-    a->sums[part] = sum;
-}
-
-// At most SUM_PARTS runs of blocks: the runs depend on n alone, and their sums are added in order.
-void sum_squares_cpu(double *out, const float *x, int64_t n) {
-    SquareArgs a = {.x = x, .n = n, .blocks_per_part = MAX(CEIL_DIV(CEIL_DIV(n, BLOCK), SUM_PARTS), 1)};
-    int64_t n_parts = CEIL_DIV(n, a.blocks_per_part * BLOCK);
-    parallel_for(n_parts, squares_part, &a);
-    *out = 0.0;
-    for (int64_t part = 0; part < n_parts; part++) *out += a.sums[part];
-}
+void sum_squares_cpu(double *out, const float *x, int64_t n) { *out = sum_blocks(x, n, block_squares); }

@@ -11,7 +11,7 @@ void ternary_quant_ref(float *wq, int8_t *codes, float *scale, const float *w, i
     float s = half_to_float(float_to_half(fmaxf((float)(sum / (double)n), 1e-5f)));
     *scale = s;
     for (int64_t i = 0; i < n; i++) {
-        float code = rintf(w[i] / s); // half to even
+        float code = rintf(w[i] / s) + 0.0f; // half to even; -0 becomes +0, the only zero a code has
         code = code < -1.0f ? -1.0f : code > 1.0f ? 1.0f : code;
         wq[i] = code * s;
         if (codes) codes[i] = (int8_t)((code > 0.0f) - (code < 0.0f)); // a NaN weight has code 0 and wq NaN
@@ -25,7 +25,7 @@ void activation_quant_ref(float *xq, int8_t *q, float *inv_scale, const float *x
         float s = 127.0f / top;
         if (inv_scale) inv_scale[n] = 1.0f / s;
         for (int64_t c = 0; c < C; c++) {
-            float code = rintf(x[n * C + c] * s);
+            float code = rintf(x[n * C + c] * s) + 0.0f;
             code = code < -128.0f ? -128.0f : code > 127.0f ? 127.0f : code;
             if (xq) xq[n * C + c] = code / s;
             if (q) q[n * C + c] = isnan(code) ? 0 : (int8_t)code;

@@ -8,7 +8,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#if defined(__AVX2__) && defined(__FMA__)
+#ifdef __AVX2__
 #include <immintrin.h>
 #endif
 #pragma GCC diagnostic ignored "-Wpsabi" // everything here is inlined: no vector crosses a call
@@ -33,12 +33,22 @@ VEC vf vf_load(const float *p) {
 
 VEC void vf_store(float *p, vf v) { memcpy(p, &v, sizeof v); }
 
-// The first n of eight lanes (all when n >= 8); missing lanes read 0.
+// All ones in lanes 0..n-1.
+VEC vi vf_first(int64_t n) {
+    const vi lane = {0, 1, 2, 3, 4, 5, 6, 7};
+    return lane < (int32_t)(n < VF ? n : VF);
+}
+
+// The first n of eight lanes (all when n >= 8); missing lanes read 0 and their memory is not touched.
 VEC vf vf_load_n(const float *p, int64_t n) {
-    vf v = {0};
     if (n >= VF) return vf_load(p);
-    for (int64_t i = 0; i < n; i++) v[i] = p[i];
+#ifdef __AVX2__
+    return _mm256_maskload_ps(p, (__m256i)vf_first(n));
+#else
+    vf v = {0};
+    memcpy(&v, p, (size_t)n * sizeof *p);
     return v;
+#endif
 }
 
 VEC void vf_store_n(float *p, vf v, int64_t n) {
@@ -46,7 +56,11 @@ VEC void vf_store_n(float *p, vf v, int64_t n) {
         vf_store(p, v);
         return;
     }
-    for (int64_t i = 0; i < n; i++) p[i] = v[i];
+#ifdef __AVX2__
+    _mm256_maskstore_ps(p, (__m256i)vf_first(n), v);
+#else
+    memcpy(p, &v, (size_t)n * sizeof *p);
+#endif
 }
 
 // a * b + c, rounded once where the machine can.
@@ -62,6 +76,9 @@ VEC vf vf_select(vi mask, vf yes, vf no) { return (vf)((mask & (vi)yes) | (~mask
 VEC vf vf_max(vf a, vf b) { return vf_select(a > b, a, b); } // b where either is NaN
 VEC vf vf_min(vf a, vf b) { return vf_select(a < b, a, b); }
 VEC vf vf_abs(vf x) { return (vf)((vi)x & 0x7fffffff); }
+
+// The first n lanes; 0 in the others.
+VEC vf vf_keep(vf v, int64_t n) { return (vf)((vi)v & vf_first(n)); }
 
 // Sum of the lanes: ((0+4) + (2+6)) + ((1+5) + (3+7)).
 VEC float vf_sum(vf v) { return ((v[0] + v[4]) + (v[2] + v[6])) + ((v[1] + v[5]) + (v[3] + v[7])); }

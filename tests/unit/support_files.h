@@ -7,7 +7,7 @@
 #include <cmocka.h>
 #undef fail // cmocka's macro; ours is a function
 #undef fail_msg
-#define fail_msg(...) (print_error(__VA_ARGS__), _fail(__FILE__, __LINE__))
+#define fail_msg(...) (print_error(__VA_ARGS__), print_error("\n"), _fail(__FILE__, __LINE__))
 
 #include "core/base/file.h"
 

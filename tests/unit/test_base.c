@@ -1,11 +1,11 @@
-// Memory, files, hashes, JSON, threads, errors.
+// Memory, files, hashes, JSON, log, errors.
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
 #include <stdint.h>
 #include <cmocka.h>
 #undef fail // the macro of cmocka; ours is a function
-#include <stdatomic.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,7 +16,6 @@
 #include "core/base/hash.h"
 #include "core/base/json.h"
 #include "core/base/log.h"
-#include "core/base/thread.h"
 
 static char folder[64]; // of the test that runs
 
@@ -331,7 +330,8 @@ static void test_sha256_vectors(void **state) {
     static const char two_blocks[] = "abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq";
     assert_string_equal(sha256_of("", 0).text, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
     assert_string_equal(sha256_of("abc", 3).text, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
-    assert_string_equal(sha256_of(two_blocks, 56).text, "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1");
+    assert_string_equal(sha256_of(two_blocks, 56).text,
+                        "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1");
     char *million = xmalloc(1000000);
     memset(million, 'a', 1000000);
     assert_string_equal(sha256_of(million, 1000000).text,
@@ -487,6 +487,7 @@ static void test_events_are_lines(void **state) {
     log_event("step", json_pack("{s:i, s:f}", "step", 1, "loss", 2.5));
     assert_true(log_open_events(in_folder("log.jsonl"), NULL)); // appends
     log_event("finish", json_object());
+    log_event("step", json_pack("{s:f}", "loss", (double)NAN)); // JSON has no NaN: the loss of it is seen
     assert_true(log_open_events(NULL, NULL));
     log_event("nobody", json_object());
     Buf b = {0};
@@ -494,6 +495,7 @@ static void test_events_are_lines(void **state) {
     assert_int_equal(strncmp(b.data, "{\"event\":\"step\",\"step\":1,\"loss\":2.5,\"time\":", 43), 0);
     const char *second = strchr(b.data, '\n') + 1;
     assert_int_equal(strncmp(second, "{\"event\":\"finish\",\"time\":", 25), 0);
+    assert_non_null(strstr(second, "\n{\"event\":\"step\",\"fields\":null,\"time\":"));
     assert_int_equal(b.data[b.length - 1], '\n');
     buf_free(&b);
 }
@@ -516,86 +518,6 @@ static void test_progress_lines(void **state) {
     assert_int_equal(run_child(tell_progress, text, sizeof text), 0);
     // (60 - 20) / 10 s = 4/s, 40 to go
     assert_string_equal(text, "ask  60/100 traces  60.0%  4.00/s  ETA 10s  loss 1.5\nask  60 traces in 10s  4.00/s\n");
-}
-
-// ---- threads ----
-
-typedef struct Tally {
-    _Atomic int *hits;
-    _Atomic int64_t sum;
-} Tally;
-
-static void count_part(void *context, int64_t part) {
-    Tally *t = context;
-    atomic_fetch_add(&t->hits[part], 1);
-    atomic_fetch_add(&t->sum, part);
-}
-
-static void check_each_part_once(int64_t n) {
-    Tally t = {.hits = xcalloc((size_t)n, sizeof(int))};
-    parallel_for(n, count_part, &t);
-    for (int64_t i = 0; i < n; i++) assert_int_equal(t.hits[i], 1);
-    assert_int_equal(t.sum, n * (n - 1) / 2);
-    free((void *)t.hits);
-}
-
-static void test_each_part_exactly_once(void **state) {
-    (void)state;
-    for (int threads = 1; threads <= 5; threads++) {
-        threads_set(threads);
-        assert_int_equal(threads_count(), threads);
-        const int64_t sizes[] = {0, 1, 2, 3, 7, 64, 1000, 10000};
-        for (size_t i = 0; i < COUNT_OF(sizes); i++) check_each_part_once(sizes[i]);
-    }
-    threads_set(0);
-    assert_true(threads_count() >= 1);
-}
-
-// Each job has its own counter on the caller's stack: a late worker that ran a part of an old job would be seen.
-static void test_many_dispatches(void **state) {
-    (void)state;
-    threads_set(4);
-    for (int i = 0; i < 50000; i++) {
-        _Atomic int hits[8] = {0};
-        Tally t = {.hits = hits};
-        int64_t n = 2 + i % 7;
-        parallel_for(n, count_part, &t);
-        for (int p = 0; p < 8; p++) assert_int_equal(hits[p], p < n);
-        if (i % 10000 == 0) usleep(1000); // lets the workers fall asleep
-    }
-    threads_set(0);
-}
-
-static void outer_part(void *context, int64_t part) {
-    (void)part;
-    parallel_for(10, count_part, context);
-}
-
-static void test_nested_calls_run(void **state) {
-    (void)state;
-    threads_set(3);
-    _Atomic int hits[10] = {0};
-    Tally t = {.hits = hits};
-    parallel_for(20, outer_part, &t);
-    for (int i = 0; i < 10; i++) assert_int_equal(hits[i], 20);
-    threads_set(0);
-}
-
-static void mark_range(void *context, int64_t begin, int64_t end) {
-    _Atomic int *hits = context;
-    assert_true(begin < end && begin % 7 == 0 && end - begin <= 7);
-    for (int64_t i = begin; i < end; i++) atomic_fetch_add(&hits[i], 1);
-}
-
-static void test_ranges_cover(void **state) {
-    (void)state;
-    threads_set(3);
-    for (int64_t n = 0; n < 40; n++) {
-        _Atomic int hits[40] = {0};
-        parallel_range(n, 7, mark_range, (void *)hits);
-        for (int64_t i = 0; i < 40; i++) assert_int_equal(hits[i], i < n);
-    }
-    threads_set(0);
 }
 
 int main(void) {
@@ -628,10 +550,6 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_json_file, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(test_events_are_lines, make_folder, remove_folder),
         cmocka_unit_test(test_progress_lines),
-        cmocka_unit_test(test_each_part_exactly_once),
-        cmocka_unit_test(test_many_dispatches),
-        cmocka_unit_test(test_nested_calls_run),
-        cmocka_unit_test(test_ranges_cover),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

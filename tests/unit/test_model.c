@@ -1,5 +1,6 @@
-// The model against committed references made with PyTorch (tests/golden/make_model_golden.py), and against itself: packed documents equal
-// separate ones, the fast operations equal the reference ones, ternary gradients pass straight through.
+// The model against committed references made with PyTorch (tests/golden/make_model_golden.py), and against itself:
+// packed documents equal separate ones, the fast operations equal the reference ones, ternary gradients pass straight
+// through.
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -16,8 +17,8 @@
 
 static const char *const cases[] = {"llama", "llama_tied", "qwen2", "qwen3", "bitnet_float"};
 
-// Both sides compute in float32. A chain of K-term dot products, each with relative rounding of about eps*sqrt(K), through ~20 stages:
-// 2^-24 * sqrt(36) * 20 = 7e-6, rounded up.
+// Both sides compute in float32. A chain of K-term dot products, each with relative rounding of about eps*sqrt(K),
+// through ~20 stages: 2^-24 * sqrt(36) * 20 = 7e-6, rounded up.
 static const double bound = 1e-5;
 
 static double relative(const float *a, const float *b, int64_t n) {
@@ -45,7 +46,8 @@ static double run(Pass *p, const Model *m, const Ops *ops) {
     int64_t N = p->batch.n_tokens, V = m->config.vocab_size, C = m->config.hidden_size;
     Activations *a = activations_create(m, N, true);
     p->logits = xcalloc((size_t)(N * V), sizeof(float)), p->grads = xcalloc((size_t)m->n_params, sizeof(float));
-    float *dlogits = xcalloc((size_t)(N * V), sizeof(float)), *dhidden = xcalloc((size_t)(N * C), sizeof(float)), weights[64], logprobs[64];
+    float *dlogits = xcalloc((size_t)(N * V), sizeof(float)), *dhidden = xcalloc((size_t)(N * C), sizeof(float)),
+          weights[64], logprobs[64];
     int32_t targets[64];
     for (int64_t d = 0; d < p->batch.n_docs; d++)
         for (int64_t i = p->starts[d]; i < p->starts[d + 1]; i++) {
@@ -58,7 +60,8 @@ static double run(Pass *p, const Model *m, const Ops *ops) {
     model_logits(m, ops, hidden, N, p->logits);
     memcpy(dlogits, p->logits, (size_t)(N * V) * sizeof(float));
     ops->cross_entropy(dlogits, logprobs, targets, weights, N, V);
-    const Weight *head = model_weight(m, m->config.tie_word_embeddings ? "model.embed_tokens.weight" : "lm_head.weight");
+    const Weight *head =
+        model_weight(m, m->config.tie_word_embeddings ? "model.embed_tokens.weight" : "lm_head.weight");
     ops->matmul_backward_weight(p->grads + head->offset, NULL, dlogits, hidden, N, C, V);
     ops->matmul_backward_input(dhidden, dlogits, model_head(m), N, C, V, false);
     model_backward(m, ops, a, &p->batch, dhidden, p->grads);
@@ -138,14 +141,29 @@ static void packed_equals_separate(void **state) {
 }
 
 static ModelConfig small_config(bool ternary) {
-    return (ModelConfig){.arch = ARCH_QWEN3, .vocab_size = 37, .hidden_size = 24, .intermediate_size = 40, .num_hidden_layers = 2, .num_attention_heads = 4,
-                         .num_key_value_heads = 2, .head_dim = 8, .max_position_embeddings = 64, .rope_theta = 1e4, .rms_norm_eps = 1e-6,
-                         .initializer_range = 0.2, .tie_word_embeddings = true, .qk_norm = true, .ternary = ternary, .bos_token_id = -1,
-                         .eos_token_id = 2, .pad_token_id = -1};
+    return (ModelConfig){.arch = ARCH_QWEN3,
+                         .vocab_size = 37,
+                         .hidden_size = 24,
+                         .intermediate_size = 40,
+                         .num_hidden_layers = 2,
+                         .num_attention_heads = 4,
+                         .num_key_value_heads = 2,
+                         .head_dim = 8,
+                         .max_position_embeddings = 64,
+                         .rope_theta = 1e4,
+                         .rms_norm_eps = 1e-6,
+                         .initializer_range = 0.2,
+                         .tie_word_embeddings = true,
+                         .qk_norm = true,
+                         .ternary = ternary,
+                         .bos_token_id = -1,
+                         .eos_token_id = 2,
+                         .pad_token_id = -1};
 }
 
-// A ternary model computes with code * scale; its gradient equals that of a float model holding those weights with the same inputs
-// quantised, so ref and cpu must agree and the latent weights must receive gradients although codes hide them.
+// A ternary model computes with code * scale; its gradient equals that of a float model holding those weights with the
+// same inputs quantised, so ref and cpu must agree and the latent weights must receive gradients although codes hide
+// them.
 static void ternary_forward_backward(void **state) {
     ModelConfig c = small_config(true);
     Model *m = model_create(&c);
@@ -157,7 +175,8 @@ static void ternary_forward_backward(void **state) {
         assert_true(x == 0 || fabsf(x) == m->scales[index]);
         zeros += x == 0;
     }
-    // Gaussian latents: |w| <= mean|w|/2 is 31 % of them (quant.md: 69.0 % non-zero); 5 standard deviations of a binomial
+    // Gaussian latents: |w| <= mean|w|/2 is 31 % of them (quant.md: 69.0 % non-zero); 5 standard deviations of a
+    // binomial
     double share = (double)zeros / (double)w->n;
     assert_true(fabs(share - 0.31) < 5 * sqrt(0.31 * 0.69 / (double)w->n));
     int32_t ids[] = {1, 5, 9, 30, 2, 2, 17};
@@ -206,26 +225,31 @@ static void refused(const char *json, const char *expected) {
 }
 
 static void configs_refused_by_key(void **state) {
-#define BASE "\"vocab_size\":9,\"hidden_size\":8,\"intermediate_size\":8,\"num_hidden_layers\":1,\"num_attention_heads\":2"
+#define BASE                                                                                                           \
+    "\"vocab_size\":9,\"hidden_size\":8,\"intermediate_size\":8,\"num_hidden_layers\":1,\"num_attention_heads\":2"
     refused("{\"model_type\":\"mamba\"," BASE "}", "model_type");
     refused("{" BASE "}", "model_type");
     refused("{\"model_type\":\"llama\"," BASE ",\"rope_scaling\":{\"type\":\"yarn\"}}", "rope_scaling");
-    refused("{\"model_type\":\"llama\"," BASE ",\"rope_parameters\":{\"rope_type\":\"llama3\"}}", "rope_parameters.rope_type");
+    refused("{\"model_type\":\"llama\"," BASE ",\"rope_parameters\":{\"rope_type\":\"llama3\"}}",
+            "rope_parameters.rope_type");
     refused("{\"model_type\":\"llama\"," BASE ",\"attention_bias\":true}", "attention_bias");
     refused("{\"model_type\":\"llama\"," BASE ",\"mlp_bias\":true}", "mlp_bias");
     refused("{\"model_type\":\"llama\"," BASE ",\"hidden_act\":\"gelu\"}", "hidden_act");
     refused("{\"model_type\":\"llama\"," BASE ",\"num_key_value_heads\":3}", "num_key_value_heads");
     refused("{\"model_type\":\"qwen2\"," BASE ",\"use_sliding_window\":true}", "use_sliding_window");
-    refused("{\"model_type\":\"llama\"," BASE ",\"quantization_config\":{\"quant_method\":\"gptq\"}}", "quantization_config.quant_method");
+    refused("{\"model_type\":\"llama\"," BASE ",\"quantization_config\":{\"quant_method\":\"gptq\"}}",
+            "quantization_config.quant_method");
     refused("{\"model_type\":\"llama\",\"vocab_size\":9,\"hidden_size\":\"8\"}", "hidden_size");
 #undef BASE
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(golden_ref),         cmocka_unit_test(golden_cpu),
+        cmocka_unit_test(golden_ref),
+        cmocka_unit_test(golden_cpu),
         cmocka_unit_test(packed_equals_separate),
-        cmocka_unit_test(ternary_forward_backward), cmocka_unit_test(save_and_load),
+        cmocka_unit_test(ternary_forward_backward),
+        cmocka_unit_test(save_and_load),
         cmocka_unit_test(configs_refused_by_key),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

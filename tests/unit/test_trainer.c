@@ -1,5 +1,6 @@
-// The training loop through its public door, train(): it learns, its normalisation does not depend on how a step is split, it resumes to the
-// same bytes after kill -9, REDI's logged value is its formula, KD from itself starts at zero, bad samples are refused by name.
+// The training loop through its public door, train(): it learns, its normalisation does not depend on how a step is
+// split, it resumes to the same bytes after kill -9, REDI's logged value is its formula, KD from itself starts at zero,
+// bad samples are refused by name.
 #include <math.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -23,8 +24,9 @@
 #include <cmocka.h>
 
 static char root[] = "/tmp/tristill-XXXXXX";
-static const char *const corpus[] = {"a red fox runs over the hill", "the blue hen sits on the red hill", "one fox and two hens run home",
-                                     "over the hill and home they run", "two red foxes sit on the blue hill"};
+static const char *const corpus[] = {"a red fox runs over the hill", "the blue hen sits on the red hill",
+                                     "one fox and two hens run home", "over the hill and home they run",
+                                     "two red foxes sit on the blue hill"};
 
 static char *in_root(const char *name) { return path_join(root, name); }
 
@@ -37,7 +39,11 @@ static void make_tokenizer(void) {
     const char *special[] = {"<|endoftext|>", "<|im_start|>", "<|im_end|>"};
     size_t lengths[COUNT_OF(corpus)];
     for (size_t i = 0; i < COUNT_OF(corpus); i++) lengths[i] = strlen(corpus[i]);
-    TokenizerTraining how = {.vocab_size = 290, .special = special, .n_special = 3, .eos = "<|im_end|>", .pad = "<|endoftext|>",
+    TokenizerTraining how = {.vocab_size = 290,
+                             .special = special,
+                             .n_special = 3,
+                             .eos = "<|im_end|>",
+                             .pad = "<|endoftext|>",
                              .chat_template = chat_builtin_jinja("chatml")};
     char *folder = in_root("tokenizer");
     must(tokenizer_train(&how, corpus, lengths, COUNT_OF(corpus), folder, &e), &e);
@@ -70,8 +76,8 @@ static void make_pairs(void) {
     for (size_t i = 0; i + 1 < COUNT_OF(corpus); i++) {
         char id[16];
         snprintf(id, sizeof id, "pair%zu", i);
-        json_t *o = json_pack("{s:s, s:[{s:s, s:s}], s:s, s:s}", "id", id, "messages", "role", "user", "content", "what runs?", "chosen", corpus[i],
-                              "rejected", corpus[i + 1]);
+        json_t *o = json_pack("{s:s, s:[{s:s, s:s}], s:s, s:s}", "id", id, "messages", "role", "user", "content",
+                              "what runs?", "chosen", corpus[i], "rejected", corpus[i + 1]);
         must(record_write(w, o, &e), &e);
         json_decref(o);
     }
@@ -82,10 +88,23 @@ static void make_pairs(void) {
 static void make_model_config(void) {
     Error e = {0};
     char *path = in_root("config.json");
-    ModelConfig c = {.arch = ARCH_QWEN3, .vocab_size = 290, .hidden_size = 32, .intermediate_size = 48, .num_hidden_layers = 2,
-                     .num_attention_heads = 4, .num_key_value_heads = 2, .head_dim = 8, .max_position_embeddings = 128, .rope_theta = 1e4,
-                     .rms_norm_eps = 1e-6, .initializer_range = 0.1, .tie_word_embeddings = true, .qk_norm = true, .bos_token_id = -1,
-                     .eos_token_id = 289, .pad_token_id = -1};
+    ModelConfig c = {.arch = ARCH_QWEN3,
+                     .vocab_size = 290,
+                     .hidden_size = 32,
+                     .intermediate_size = 48,
+                     .num_hidden_layers = 2,
+                     .num_attention_heads = 4,
+                     .num_key_value_heads = 2,
+                     .head_dim = 8,
+                     .max_position_embeddings = 128,
+                     .rope_theta = 1e4,
+                     .rms_norm_eps = 1e-6,
+                     .initializer_range = 0.1,
+                     .tie_word_embeddings = true,
+                     .qk_norm = true,
+                     .bos_token_id = -1,
+                     .eos_token_id = 289,
+                     .pad_token_id = -1};
     json_t *o = model_config_to_json(&c);
     must(json_write_file(path, o, &e), &e);
     json_decref(o);
@@ -112,8 +131,10 @@ static int run_training(const char *const *settings, size_t n, Error *e) {
         const char *equals = strchr(settings[i], '=');
         bool is_path = false;
         for (size_t k = 0; k < COUNT_OF(paths); k++)
-            is_path |= strlen(paths[k]) == (size_t)(equals - settings[i]) && !strncmp(paths[k], settings[i], strlen(paths[k]));
-        overrides[i] = is_path ? xasprintf("%.*s=%s/%s", (int)(equals - settings[i]), settings[i], root, equals + 1) : xstrdup(settings[i]);
+            is_path |=
+                strlen(paths[k]) == (size_t)(equals - settings[i]) && !strncmp(paths[k], settings[i], strlen(paths[k]));
+        overrides[i] = is_path ? xasprintf("%.*s=%s/%s", (int)(equals - settings[i]), settings[i], root, equals + 1)
+                               : xstrdup(settings[i]);
     }
     TrainConfig c;
     Options options = {0};
@@ -124,7 +145,8 @@ static int run_training(const char *const *settings, size_t n, Error *e) {
     return code;
 }
 #define RUN(e, ...) run_training((const char *const[]){__VA_ARGS__}, COUNT_OF(((const char *const[]){__VA_ARGS__})), e)
-#define FRESH "model_config=config.json", "tokenizer=tokenizer", "data=shards", "loss=pretrain", "log_every=1", "weight_decay=0.1"
+#define FRESH                                                                                                          \
+    "model_config=config.json", "tokenizer=tokenizer", "data=shards", "loss=pretrain", "log_every=1", "weight_decay=0.1"
 
 static void must_run(int code, const Error *e) {
     if (code) fail_msg("exit %d: %s", code, e->text);
@@ -137,7 +159,8 @@ static size_t step_events(const char *run, const char *field, double *out, size_
     Error e = {0};
     must(file_read(path, 0, &b, &e), &e);
     size_t n = 0;
-    for (char *save = NULL, *line = strtok_r(b.data, "\n", &save); line && n < most; line = strtok_r(NULL, "\n", &save)) {
+    for (char *save = NULL, *line = strtok_r(b.data, "\n", &save); line && n < most;
+         line = strtok_r(NULL, "\n", &save)) {
         json_t *o = json_parse(line, strlen(line), path, &e);
         const char *event = json_string_value(json_object_get(o, "event"));
         if (event && !strcmp(event, "step")) out[n++] = json_number_value(json_object_get(o, field));
@@ -173,7 +196,8 @@ static void splits_do_not_matter(void **state) {
     must_run(RUN(&e, FRESH, "out=split", "max_steps=5", "batch_tokens=128", "micro_batch_tokens=32"), &e);
     double a[8], b[8], x[8], y[8];
     assert_int_equal(step_events("whole", "loss", a, 8), 5);
-    step_events("split", "loss", b, 8), step_events("whole", "grad_norm", x, 8), step_events("split", "grad_norm", y, 8);
+    step_events("split", "loss", b, 8), step_events("whole", "grad_norm", x, 8),
+        step_events("split", "grad_norm", y, 8);
     // the same sums in another order: float32 rounding, growing a little from step to step
     for (int i = 0; i < 5; i++) {
         assert_true(fabs(a[i] - b[i]) < 1e-4 * fabs(a[i]));
@@ -214,7 +238,8 @@ static void killed_and_resumed(void **state) {
     assert_true(killed > 0);
     must_run(RUN(&e, FRESH, LONG_RUN, "out=killed"), &e);
     assert_string_equal(hash_of("calm/final/model.safetensors").text, hash_of("killed/final/model.safetensors").text);
-    assert_string_equal(hash_of("calm/checkpoint-119/optimizer.safetensors").text, hash_of("killed/checkpoint-119/optimizer.safetensors").text);
+    assert_string_equal(hash_of("calm/checkpoint-119/optimizer.safetensors").text,
+                        hash_of("killed/checkpoint-119/optimizer.safetensors").text);
 }
 
 static void a_damaged_checkpoint_is_passed_over(void **state) {
@@ -239,8 +264,10 @@ static void a_damaged_checkpoint_is_passed_over(void **state) {
 
 static void redi_is_its_formula(void **state) {
     Error e = {0};
-    must_run(RUN(&e, "model_config=config.json", "tokenizer=tokenizer", "pairs=pairs.jsonl.zst", "loss=redi", "out=redi", "max_steps=6",
-                 "batch_pairs=4", "log_every=1", "learning_rate=1e-3", "micro_batch_tokens=128"), &e);
+    must_run(RUN(&e, "model_config=config.json", "tokenizer=tokenizer", "pairs=pairs.jsonl.zst", "loss=redi",
+                 "out=redi", "max_steps=6", "batch_pairs=4", "log_every=1", "learning_rate=1e-3",
+                 "micro_batch_tokens=128"),
+             &e);
     double loss[8], chosen[8], rejected[8];
     assert_int_equal(step_events("redi", "loss", loss, 8), 6);
     step_events("redi", "chosen_logprob", chosen, 8), step_events("redi", "rejected_logprob", rejected, 8);
@@ -255,7 +282,9 @@ static void redi_is_its_formula(void **state) {
 static void kd_from_itself_starts_at_zero(void **state) {
     Error e = {0};
     must_run(RUN(&e, FRESH, "out=teacher", "max_steps=20"), &e);
-    must_run(RUN(&e, "model=teacher/final", "data=shards", "loss=kd", "teacher=teacher/final", "out=kd", "max_steps=2", "log_every=1"), &e);
+    must_run(RUN(&e, "model=teacher/final", "data=shards", "loss=kd", "teacher=teacher/final", "out=kd", "max_steps=2",
+                 "log_every=1"),
+             &e);
     double kl[4];
     assert_int_equal(step_events("kd", "kl", kl, 4), 2);
     assert_true(fabs(kl[0]) < 1e-6);
