@@ -42,7 +42,8 @@ static bool carry_out(Stage *s, StageWork work, const void *config, Error *e) {
     for (size_t i = 0; i < s->reads.count; i++) {
         const char *path = s->reads.items[i];
         if (!file_exists(path) && !is_folder(path))
-            return fail(e, EXIT_DATA, "%s: no such file or folder; run the stage that makes it or correct the path", path);
+            return fail(e, EXIT_DATA, "%s: no such file or folder; run the stage that makes it or correct the path",
+                        path);
         if (!run_input(&s->run, path, e)) return false;
     }
     RunState state = run_begin(&s->run, s->options->overwrite, e);
@@ -71,8 +72,10 @@ static bool print_results(const Stage *s, Error *e) {
 
 int stage_run(Stage *s, StageWork work, const void *config, Error *e) {
     bool ok;
-    if (s->options->dry_run) ok = print_plan(s, e);
-    else ok = carry_out(s, work, config, e) && (!s->options->json || print_results(s, e));
+    if (s->options->dry_run)
+        ok = print_plan(s, e);
+    else
+        ok = carry_out(s, work, config, e) && (!s->options->json || print_results(s, e));
     run_close(&s->run);
     strlist_free(&s->reads);
     strlist_free(&s->writes);

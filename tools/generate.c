@@ -85,6 +85,8 @@ static bool answer(const GenerateConfig *c, Talk *t, const TokenList *ids, bool 
     TalkStats stats;
     Buf text = {0}, rest = {0};
     Sampling sampling = SAMPLING_OF(c);
+    buf_text(&text, c->prefix); // it is part of the answer
+    print_piece(&printer, c->prefix, strlen(c->prefix));
     bool ok = talk_engine(t, (int64_t)ids->count + c->max_tokens, e) &&
               talk_answer(t, ids, &sampling, &watch, &text, &stats, e);
     if (ok && as_json) print_json(&text, &stats);
@@ -101,6 +103,8 @@ static bool answer(const GenerateConfig *c, Talk *t, const TokenList *ids, bool 
 
 int generate_command(const void *config, const Options *options, Error *e) {
     const GenerateConfig *c = config;
+    if (c->raw && (c->prefix[0] || c->system[0]))
+        return fail(e, EXIT_USAGE, "raw: true continues the prompt alone; leave out prefix and system"), EXIT_USAGE;
     if (options->dry_run) {
         printf("answers one prompt with %s, at most %lld tokens\n", c->model, (long long)c->max_tokens);
         return EXIT_OK;

@@ -103,7 +103,10 @@ static void head_gradients(const Head *h) {
         int64_t n_keys = MIN(BLOCK, h->length - k0);
         int64_t end = h->window > 0 ? MIN(n_rows, (k0 + n_keys - 1 + h->window) * G) : n_rows; // rows that see a key
         pack_keys(&w, h, k0, n_keys);
-        for (int64_t r0 = k0 * G; r0 < end; r0 += BLOCK) block_gradients(&w, h, r0, MIN(BLOCK, end - r0), k0, n_keys);
+        for (int64_t r0 = k0 * G; r0 < end; r0 += BLOCK) {
+            int64_t n = MIN(BLOCK, end - r0), seen = (r0 + n - 1) / G + 1 - k0; // keys up to the last row's own
+            block_gradients(&w, h, r0, n, k0, MIN(seen, n_keys));
+        }
         for (int64_t j = 0; j < n_keys; j++) {
             memcpy(h->dk + (k0 + j) * h->key_stride, w.dk + j * D, (size_t)D * sizeof(float));
             memcpy(h->dv + (k0 + j) * h->key_stride, w.dv + j * D, (size_t)D * sizeof(float));

@@ -8,6 +8,8 @@
 #include "core/ops/attention_block.h"
 #include "core/ops/ops.h"
 
+enum { ALONE = 1 << 17 }; // multiply-adds of a decode step below which waking another thread costs more than it brings
+
 typedef struct Heads { // query rows of one document against one key head
     Rows rows;
     const float *q, *k, *v; // q at row rows.base; k, v at the document's first key
@@ -155,7 +157,15 @@ void attention_decode_cpu(float *out, const float *q, const float *const *keys, 
                           const int32_t *lengths, float scale, int64_t window, int64_t B, int64_t H, int64_t KV,
                           int64_t D) {
     check_heads(H, KV, D);
-    for (int64_t b = 0; b < B; b++) check(lengths[b] >= 1, "attention_decode: sequence %lld is empty", (long long)b);
+    int64_t keys_seen = 0;
+    for (int64_t b = 0; b < B; b++) {
+        check(lengths[b] >= 1, "attention_decode: sequence %lld is empty", (long long)b);
+        keys_seen += lengths[b] - first_key(lengths[b] - 1, window);
+    }
     DecodeArgs a = {out, q, keys, values, lengths, window, H, KV, D, scale};
-    parallel_for(B * KV, decode_part, &a);
+    if (keys_seen * H * D >= ALONE) {
+        parallel_for(B * KV, decode_part, &a);
+    } else {
+        for (int64_t part = 0; part < B * KV; part++) decode_part(&a, part);
+    }
 }

@@ -3,7 +3,10 @@
 
 #include "core/ops/vec_math.h"
 
-enum { GROUP = 6, WIDE = 4 }; // rows of the micro-kernel; most panels taken at once when there are only one or two rows
+enum {
+    GROUP = 6, // rows of the micro-kernel
+    WIDE = 4   // most panels taken at once when there are only one or two rows
+};
 
 typedef struct Tile { // R rows by P panels of a block
     float *c;
@@ -21,6 +24,7 @@ VEC void put_lanes(float *c, vf sum, int64_t lanes, bool add) {
 VEC void tile(const Tile *t, int R, int P) {
     vf sum[GROUP * 2];
     for (int i = 0; i < R * P * 2; i++) sum[i] = vf_set(0.0f);
+    for (int r = 0; r < R; r++) __builtin_prefetch(t->c + r * t->c_row, 1); // arrives while the sums are made
     const float *a = t->a, *b = t->b;
     for (int64_t k = 0; k < t->K; k++, a += t->a_k, b += GEMM_PANEL) {
         vf column[2 * WIDE];

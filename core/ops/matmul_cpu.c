@@ -14,6 +14,7 @@ enum {
     K_BLOCK = 256,  // inner indices per block: a panel is 16 KiB and stays in the L1 cache
     COLUMNS = 128,  // of a part: 8 panels
     ROWS = 144,     // of a part: 24 groups of the kernel; 144 KiB of A stay in the L2 cache
+    A_STRIDE = K_BLOCK + 16, // of packed rows of A: a power of two would crowd a few sets of the cache
     ALONE = 1 << 20 // multiply-adds below which waking another thread costs more than it brings
 };
 
@@ -30,7 +31,7 @@ typedef struct Product {
 
 typedef struct Packed { // copies of one block of k
     _Alignas(64) float b[COLUMNS * K_BLOCK];
-    _Alignas(64) float a[ROWS * K_BLOCK];
+    _Alignas(64) float a[ROWS * A_STRIDE];
 } Packed;
 
 static void product_block(const Product *p, Packed *pack, int64_t m0, int64_t j0, int64_t k0, int64_t K) {
@@ -38,9 +39,9 @@ static void product_block(const Product *p, Packed *pack, int64_t m0, int64_t j0
     GemmBlock g = {.c = p->c + m0 * p->J + j0, .c_row = p->J, .a = p->a + m0 * p->a_stride + k0, .a_row = p->a_stride,
                    .a_k = 1, .b = pack->b, .b_panel = K_BLOCK * GEMM_PANEL, .add = p->accumulate || p->bias || k0 > 0};
     if (p->a_transposed) {
-        gemm_transpose(pack->a, K_BLOCK, p->a + k0 * p->a_stride + m0, p->a_stride, K, M);
+        gemm_transpose(pack->a, A_STRIDE, p->a + k0 * p->a_stride + m0, p->a_stride, K, M);
         g.a = pack->a;
-        g.a_row = K_BLOCK;
+        g.a_row = A_STRIDE;
     }
     if (p->b_transposed) {
         gemm_pack_transposed(pack->b, g.b_panel, p->b + j0 * p->b_stride + k0, p->b_stride, K, J);

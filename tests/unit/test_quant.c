@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/base/thread.h"
 #include "core/data/safetensors.h"
 #include "core/model/load_gguf.h"
 #include "quant/quant.h"
@@ -211,23 +212,24 @@ static int run_command(const Command *command, Error *e, const char *const *over
 
 // Runs verify on an export against <folder>/model.
 static int run_verify(const char *folder, const char *export, const char *out, const char *prompts, Error *e) {
-    char *text[7] = {xasprintf("model=%s/model", folder),
+    char *text[8] = {xasprintf("model=%s/model", folder),
                      xasprintf("gguf=%s/%s/student.gguf", folder, export),
                      xasprintf("hf=%s/%s/hf", folder, export),
                      xasprintf("out=%s/%s", folder, out),
                      xasprintf("prompts=%s", prompts),
                      xasprintf("max_tokens=16"),
-                     xasprintf("n_texts=2")};
-    int code = run_command(&quant_verify_command, e, (const char *const *)text, 7);
-    for (int i = 0; i < 7; i++) free(text[i]);
+                     xasprintf("n_texts=2"),
+                     xstrdup("threads=1")};
+    int code = run_command(&quant_verify_command, e, (const char *const *)text, 8);
+    for (int i = 0; i < 8; i++) free(text[i]);
     return code;
 }
 
 static int run_export(const char *folder, const char *out, const char *head, Error *e) {
-    char *text[3] = {xasprintf("model=%s/model", folder), xasprintf("out=%s/%s", folder, out),
+    char *text[4] = {xstrdup("threads=1"), xasprintf("model=%s/model", folder), xasprintf("out=%s/%s", folder, out),
                      xasprintf("head_type=%s", head)};
-    int code = run_command(&quant_export_command, e, (const char *const *)text, 3);
-    for (int i = 0; i < 3; i++) free(text[i]);
+    int code = run_command(&quant_export_command, e, (const char *const *)text, 4);
+    for (int i = 0; i < 4; i++) free(text[i]);
     return code;
 }
 
@@ -342,6 +344,7 @@ static void test_verify_finds(void **state) {
 }
 
 int main(void) {
+    threads_set(1); // small work, many steps
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_round_trips),  cmocka_unit_test(test_metadata),
         cmocka_unit_test(test_hf_golden),    cmocka_unit_test(test_rope_order),

@@ -123,10 +123,11 @@ static void test_a_kill_costs_one_group(void **state) {
 }
 
 // Which document of the world a record comes from.
-static uint64_t place_of(const json_t *natural, const char *id) {
-    for (size_t i = 0; i < json_array_size(natural); i++)
-        if (!strcmp(text_of(json_array_get(natural, i), "id"), id)) return i;
-    fail_msg("no document %s", id);
+static size_t place_of(const json_t *natural, const char *id) {
+    size_t i = 0;
+    while (i < json_array_size(natural) && strcmp(text_of(json_array_get(natural, i), "id"), id)) i++;
+    assert_true(i < json_array_size(natural));
+    return i;
 }
 
 static void change(char *text, const char *from, const char *to) {
