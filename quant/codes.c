@@ -57,23 +57,29 @@ bool codes_from_gguf(const Gguf *g, const ModelConfig *c, const Weight *w, Codes
     return true;
 }
 
-static bool read_scale(const Safetensors *s, const Weight *w, float *out, Error *e) {
+// The scale that the codes are to be multiplied with. A weight_scale that divides is 1/scale rounded; scales are
+// float16 values.
+static bool read_scale(const Safetensors *s, const Weight *w, bool divides, float *out, Error *e) {
     char name[128];
     snprintf(name, sizeof name, "%s_scale", w->name);
     const TensorView *t = safetensors_find(s, name);
     if (t == NULL || t->dtype != DTYPE_F32 || t->n_dims != 1 || t->shape[0] != 1)
         return fail(e, EXIT_DATA, "%s: missing, or not F32 [1]", name);
     memcpy(out, t->data, sizeof *out);
+    if (divides) {
+        float scale = half_to_float(float_to_half(1 / *out));
+        *out = *out == 1 / scale ? scale : 1 / *out;
+    }
     return true;
 }
 
-bool codes_from_hf(const Safetensors *s, const Weight *w, Codes *out, Error *e) {
+bool codes_from_hf(const Safetensors *s, const Weight *w, bool divides, Codes *out, Error *e) {
     const TensorView *t = safetensors_find(s, w->name);
     *out = (Codes){0};
     if (t == NULL || t->dtype != DTYPE_U8 || t->n_dims != 2 || 4 * t->shape[0] != w->rows || t->shape[1] != w->cols)
         return fail(e, EXIT_DATA, "%s: missing, or not U8 [%lld/4, %lld]", w->name, (long long)w->rows,
                     (long long)w->cols);
-    if (!read_scale(s, w, &out->scale, e)) return false;
+    if (!read_scale(s, w, divides, &out->scale, e)) return false;
     out->codes = xmalloc((size_t)w->n);
     const uint8_t *bytes = t->data;
     for (int64_t k = 0; k < t->shape[0]; k++)

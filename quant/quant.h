@@ -12,8 +12,9 @@ extern const Command quant_export_command, quant_verify_command;
 bool export_check(const Model *m, const char *model, Error *e);
 // GGUF: linears TQ2_0, embeddings and head as `head`, vectors F32, the tokenizer of a folder. Atomic.
 bool export_gguf(const Model *m, DType head, const char *name, const char *tokenizer, const char *path, Error *e);
-// Hugging Face folder, quantization_config {bitnet, autobitlinear, offline}: linears uint8 [rows/4, cols] and
-// weight_scale [1] = the scale that multiplies; embeddings and head F16, vectors F32.
+// Packed Hugging Face folder: linears uint8 [rows/4, cols] with weight_scale [1], everything else F32. config.json
+// states the convention: autobitlinear/offline (weight_scale = scale, multiplies), or bitlinear (1/scale, divides) for
+// models with biases.
 bool export_hf(const Model *m, const char *tokenizer, const char *folder, Error *e);
 // codes in {-1,0,1} [rows, cols] -> packed [rows/4, cols]: row i * rows/4 + k goes to byte row k, bits 2i, as code + 1.
 void hf_pack(uint8_t *packed, const float *effective, int64_t rows, int64_t cols);
@@ -25,7 +26,8 @@ typedef struct Codes {
 } Codes;
 // The codes of weight w as they stand in the file. Decoded from the formats' descriptions, not with the writers' code.
 bool codes_from_gguf(const Gguf *g, const ModelConfig *c, const Weight *w, Codes *out, Error *e);
-bool codes_from_hf(const Safetensors *s, const Weight *w, Codes *out, Error *e);
+// divides: linear_class bitlinear, whose weight_scale is 1/scale.
+bool codes_from_hf(const Safetensors *s, const Weight *w, bool divides, Codes *out, Error *e);
 
 // ---- comparing ----
 typedef struct Texts { // token sequences laid end to end

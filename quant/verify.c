@@ -29,7 +29,8 @@ typedef struct Export { // one export under test
     const char *format, *path;
     Gguf *gguf; // one of the two
     Safetensors *hf;
-    Model *model; // as core/model loads it
+    bool scale_divides; // of hf: linear_class bitlinear
+    Model *model;       // as core/model loads it
     int64_t tensors, weights, codes_differ, scales_differ, others_differ, ids_differ;
     double head_error; // relative RMS of embeddings and head stored as Q8_0; 0 when exact
     char first[160];   // where the first difference is
@@ -47,7 +48,8 @@ static bool check_linear(const Model *m, int i, Export *x, Error *e) {
     const Weight *w = &m->weights[i];
     const float *trained = m->effective + w->offset;
     Codes c;
-    if (!(x->gguf ? codes_from_gguf(x->gguf, &m->config, w, &c, e) : codes_from_hf(x->hf, w, &c, e))) return false;
+    if (!(x->gguf ? codes_from_gguf(x->gguf, &m->config, w, &c, e) : codes_from_hf(x->hf, w, x->scale_divides, &c, e)))
+        return false;
     int64_t wrong = 0;
     bool any = false;
     for (int64_t k = 0; k < w->n; k++) {
@@ -113,12 +115,24 @@ static bool check_ids(const char *folder, Export *x, const Texts *texts, Error *
 
 // ---- the whole ----
 
+static bool read_convention(Export *x, Error *e) {
+    char *path = path_join(x->path, "config.json");
+    json_t *config = json_read_file(path, e);
+    const char *linear_class = NULL;
+    bool ok =
+        config && json_get_text(json_object_get(config, "quantization_config"), "linear_class", path, &linear_class, e);
+    if (ok) x->scale_divides = strcmp(linear_class, "bitlinear") == 0;
+    json_decref(config);
+    free(path);
+    return ok;
+}
+
 static bool open_export(Export *x, Error *e) {
-    bool is_gguf = strcmp(x->format, "gguf") == 0;
-    if (is_gguf)
+    if (strcmp(x->format, "gguf") == 0)
         x->gguf = gguf_open(x->path, e);
     else
         x->hf = safetensors_open(x->path, e);
+    if (x->hf && !read_convention(x, e)) return false;
     return (x->gguf || x->hf) && (x->model = model_load(x->path, e)) != NULL;
 }
 

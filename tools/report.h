@@ -63,7 +63,8 @@ extern const char *const report_headers[REPORT_COLUMNS];
 void report_cells(const ReportData *d, StrList *cells); // REPORT_COLUMNS per evaluation, in table order
 void report_text(const ReportData *d, Buf *out);        // table.txt
 
-// ---- report_html.c, report_sections.c ----
+// ---- report_html.c, report_sections.c, report_style.c ----
+extern const char report_style[]; // CSS
 // One page without any outside resource. n_samples: of each kind.
 bool report_html(const ReportData *d, int64_t n_samples, Buf *out, Error *e);
 bool section_training(const ReportData *d, Buf *out, Error *e);

@@ -7,60 +7,6 @@
 #include "tools/report.h"
 #include "tools/text.h"
 
-// Colours after Okabe and Ito ("Color Universal Design", 2008), which people with every common kind of colour vision
-// can tell apart; lighter ones on the dark ground.
-static const char style[] =
-    ":root{color-scheme:light "
-    "dark;--bg:#ffffff;--fg:#1a1d21;--muted:#59636e;--line:#d5dbe1;--card:#f7f8fa;--track:#e6e9ed;\n"
-    "--c1:#0072b2;--c2:#d55e00;--c3:#009e73;--c4:#b0468c;--c5:#a87400;--c6:#3a9bd6;--c7:#6b4fbb;--c8:#7a7a7a;--heat:0,"
-    "114,178;\n"
-    "--good:#00795a;--bad:#b84a00}\n"
-    "@media "
-    "(prefers-color-scheme:dark){:root{--bg:#14171b;--fg:#e5e9ee;--muted:#9aa6b2;--line:#343b44;--card:#1c2127;--track:"
-    "#2b323a;\n"
-    "--c1:#56a8e0;--c2:#f08b4b;--c3:#37c79c;--c4:#e08fc3;--c5:#e6b54a;--c6:#9bd3f5;--c7:#b5a2f0;--c8:#b0b0b0;--heat:86,"
-    "168,224;\n"
-    "--good:#37c79c;--bad:#f08b4b}}\n"
-    "*{box-sizing:border-box}\n"
-    "body{margin:0 auto;max-width:1180px;padding:20px 16px 60px;background:var(--bg);color:var(--fg);\n"
-    "font:16px/1.5 system-ui,-apple-system,'Segoe UI',Roboto,'DejaVu Sans',sans-serif}\n"
-    "h1{font-size:1.7rem;margin:.2em 0;overflow-wrap:anywhere}h2{font-size:1.25rem;margin:2.2em 0 .1em}\n"
-    "h3{font-size:1rem;margin:0 0 .4em}h4{font-size:.8rem;margin:.7em 0 .15em;color:var(--muted);font-weight:600}\n"
-    "p{margin:.3em "
-    "0}.about{color:var(--muted);max-width:75ch;margin-bottom:.8em}small{color:var(--muted);font-weight:400}\n"
-    ".grid{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,360px),1fr));gap:16px;align-items:start}"
-    "\n"
-    "figure,article{margin:0;padding:14px;background:var(--card);border:1px solid "
-    "var(--line);border-radius:8px;min-width:0}\n"
-    "figcaption{font-weight:600;overflow-wrap:anywhere}\n"
-    "svg{display:block;width:100%;height:auto;margin-top:6px}svg text{font-size:13px;fill:var(--muted)}\n"
-    ".amount text{fill:var(--fg);font-weight:600}\n"
-    ".grid-line{stroke:var(--line);stroke-width:1}.axis{stroke:var(--muted);stroke-width:1}.track{fill:var(--track)}\n"
-    ".whisker{stroke:var(--fg);stroke-width:2.5}.line{fill:none;stroke-width:2.2;stroke-linejoin:round}.faint{opacity:."
-    "32;stroke-width:1}\n"
-    ".dashed{stroke-dasharray:7 5}\n"
-    ".legend{font-size:.85rem;color:var(--muted);display:flex;flex-wrap:wrap;gap:2px 16px;margin:.2em 0}\n"
-    ".legend "
-    "i{display:inline-block;width:.8em;height:.8em;border-radius:2px;margin-right:.45em;vertical-align:-.05em}\n"
-    ".legend b{color:var(--fg);font-weight:600}\n"
-    ".scroll{overflow-x:auto;border:1px solid var(--line);border-radius:8px;margin:.6em 0 1em}\n"
-    "table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}\n"
-    "th,td{padding:7px 14px;text-align:right;white-space:nowrap;border-bottom:1px solid var(--line)}tr:last-child "
-    "td{border-bottom:0}\n"
-    "th{font-size:.82rem;color:var(--muted);font-weight:600}th:first-child,td:first-child{text-align:left;font-weight:"
-    "600}\n"
-    "td small{display:block;font-size:.72rem}\n"
-    "pre{margin:0;white-space:pre-wrap;overflow-wrap:anywhere;font:.84rem/1.45 ui-monospace,'DejaVu Sans "
-    "Mono',Menlo,Consolas,monospace}\n"
-    "article.right{border-top:3px solid var(--good)}article.wrong{border-top:3px solid "
-    "var(--bad)}article.rewrite{border-top:3px solid "
-    "var(--c1)}\n"
-    "details{border:1px solid var(--line);border-radius:8px;margin:8px 0;padding:8px 14px;background:var(--card)}\n"
-    "summary{cursor:pointer;font-weight:600;overflow-wrap:anywhere}footer{margin-top:3em;color:var(--muted);font-size:."
-    "85rem}\n"
-    "@media (max-width:560px){th,td{padding:6px 9px}body{padding:12px 10px 40px}figure,article{padding:11px}\n"
-    "th:first-child,td:first-child{white-space:normal;min-width:8.5em}}\n";
-
 static void page_begin(const ReportData *d, Buf *out) {
     double seconds = 0;
     char time[32];
@@ -68,7 +14,7 @@ static void page_begin(const ReportData *d, Buf *out) {
     buf_text(out, "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n"
                   "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n<title>");
     html_escape(out, d->title);
-    buf_printf(out, " – tristill report</title>\n<style>\n%s</style></head>\n<body>\n<header><h1>", style);
+    buf_printf(out, " – tristill report</title>\n<style>\n%s</style></head>\n<body>\n<header><h1>", report_style);
     html_escape(out, d->title);
     buf_printf(out, "</h1><p class=\"about\">%zu stages, %s of work, made with tristill %s</p></header>\n", d->n_stages,
                say_duration(seconds, time), TRISTILL_VERSION);

@@ -1,5 +1,5 @@
-// bpe: the merges of a vocabulary, and their application to one word: a linked list of symbols and a queue of candidates.
-// Must not know: texts, patterns, files.
+// bpe: the merges of a vocabulary, and their application to one word: a linked list of symbols and a queue of
+// candidates. Must not know: texts, patterns, files.
 #include "core/data/bpe.h"
 
 #include <stdlib.h>
@@ -93,7 +93,8 @@ static void offer(const Bpe *b, BpeScratch *s, uint32_t at) {
 
 // A word of n symbols offers n - 1 pairs and each of at most n - 1 merges offers two more.
 static void reserve(BpeScratch *s, size_t length) {
-    check(length < UINT32_MAX / 4, "a word of %zu bytes\nhint: the pre-tokenizer found no place to cut; split the text", length);
+    check(length < UINT32_MAX / 4, "a word of %zu bytes\nhint: the pre-tokenizer found no place to cut; split the text",
+          length);
     if (s->capacity >= length) return;
     s->capacity = MAX(length, (size_t)64);
     s->symbols = xrealloc(s->symbols, s->capacity * sizeof *s->symbols);
@@ -103,8 +104,8 @@ static void reserve(BpeScratch *s, size_t length) {
 static void fill(const Bpe *b, BpeScratch *s, const uint8_t *word, size_t length) {
     reserve(s, length);
     for (size_t i = 0; i < length; i++) {
-        s->symbols[i] = (BpeSymbol){b->byte_ids[word[i]], i > 0 ? (uint32_t)i - 1 : NONE,
-                                    i + 1 < length ? (uint32_t)i + 1 : NONE};
+        s->symbols[i] =
+            (BpeSymbol){b->byte_ids[word[i]], i > 0 ? (uint32_t)i - 1 : NONE, i + 1 < length ? (uint32_t)i + 1 : NONE};
     }
     s->n_queue = 0;
     for (size_t i = 0; i < length; i++) offer(b, s, (uint32_t)i);

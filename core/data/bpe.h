@@ -1,6 +1,6 @@
 // bpe: byte pair encoding of one word: the merge of lowest rank first, leftmost among equals, until none applies.
-// Source: Sennrich et al., ACL 2016; order and ties as Hugging Face tokenizers' Word::merge_all. Internal to the tokenizer.
-// Must not know: texts, patterns, files.
+// Source: Sennrich et al., ACL 2016; order and ties as Hugging Face tokenizers' Word::merge_all. Internal to the
+// tokenizer. Must not know: texts, patterns, files.
 #pragma once
 #include "core/base/mem.h"
 

@@ -223,8 +223,10 @@ static void merge_in_word(Learner *l, uint32_t index, int32_t left, int32_t righ
     w->length = kept;
     for (uint32_t i = 1; i < kept; i++) {
         int32_t a = w->symbols[i - 1], b = w->symbols[i];
-        if (a == result || b == result) add_pair(l, a, b, index);
-        else l->pairs[pair_number(l, a, b)].count += w->count;
+        if (a == result || b == result)
+            add_pair(l, a, b, index);
+        else
+            l->pairs[pair_number(l, a, b)].count += w->count;
     }
 }
 

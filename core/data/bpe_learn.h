@@ -10,7 +10,7 @@ typedef struct ByteSet {
         size_t offset;
         uint32_t length;
         int64_t count; // how often it was added
-    } *items;
+    } * items;
     size_t count, capacity;
     uint32_t *slots; // index + 1
     size_t mask;

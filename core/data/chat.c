@@ -1,10 +1,11 @@
-// chat: messages -> token ids with the assistant's spans, for the templates of chat_templates.def. Must not know: files of
-// records, models, what ids are used for.
+// chat: messages -> token ids with the assistant's spans, for the templates of chat_templates.def. Must not know: files
+// of records, models, what ids are used for.
 //
-// Where texts are cut for BPE: control tokens are ids of their own, and a role with its content is one run of text, as in
-// apply_chat_template. The one difference: "assistant\n" and the assistant's text are encoded apart, in training and in
-// generation alike, because generation has to stop between them. An answer that begins with a line break is the only case in which
-// a token could have straddled that point. Control tokens written inside a message never become control tokens.
+// Where texts are cut for BPE: control tokens are ids of their own, and a role with its content is one run of text, as
+// in apply_chat_template. The one difference: "assistant\n" and the assistant's text are encoded apart, in training and
+// in generation alike, because generation has to stop between them. An answer that begins with a line break is the only
+// case in which a token could have straddled that point. Control tokens written inside a message never become control
+// tokens.
 #define _GNU_SOURCE // memmem
 #include "core/data/chat.h"
 
@@ -73,7 +74,8 @@ static bool template_from_config(const char *path, Buf *out, Error *e) {
     const char *text = template_text(json_object_get(config, "chat_template"));
     if (text != NULL) buf_text(out, text);
     json_decref(config);
-    return text != NULL || fail(e, EXIT_DATA, "%s: chat_template: missing; this model does not say how to talk to it", path);
+    return text != NULL ||
+           fail(e, EXIT_DATA, "%s: chat_template: missing; this model does not say how to talk to it", path);
 }
 
 // A file of its own goes before tokenizer_config.json, as in transformers.
@@ -100,7 +102,8 @@ static bool refuse_template(const char *path, Error *e) {
         bool first = chat_builtin_jinja(chat_rows[i].name) == chat_rows[i].jinja;
         if (first) buf_printf(&known, "%s%s", known.length > 0 ? ", " : "", chat_rows[i].name);
     }
-    fail(e, EXIT_DATA, "%s: its chat template is none of those known (%s); give the model one of these", path, known.data);
+    fail(e, EXIT_DATA, "%s: its chat template is none of those known (%s); give the model one of these", path,
+         known.data);
     buf_free(&known);
     return false;
 }
@@ -145,11 +148,12 @@ static bool is_role(const char *role) {
     return strcmp(role, "system") == 0 || strcmp(role, "user") == 0 || strcmp(role, "assistant") == 0;
 }
 
-bool chat_encode(const ChatTemplate *c, const ChatMessage *messages, size_t n, bool generation_prompt, const char *prefix,
-                 TokenList *ids, Buf *mask, Error *e) {
+bool chat_encode(const ChatTemplate *c, const ChatMessage *messages, size_t n, bool generation_prompt,
+                 const char *prefix, TokenList *ids, Buf *mask, Error *e) {
     for (size_t i = 0; i < n; i++) {
         if (messages[i].role == NULL || messages[i].content == NULL || !is_role(messages[i].role)) {
-            return fail(e, EXIT_DATA, "messages[%zu]: role \"%.32s\" is not system, user or assistant, or there is no content", i,
+            return fail(e, EXIT_DATA,
+                        "messages[%zu]: role \"%.32s\" is not system, user or assistant, or there is no content", i,
                         messages[i].role != NULL ? messages[i].role : "");
         }
     }
@@ -161,7 +165,8 @@ bool chat_encode(const ChatTemplate *c, const ChatMessage *messages, size_t n, b
     return true;
 }
 
-// The rendered text of a small talk, encoded whole, has to give the same ids; added tokens with lstrip or rstrip would not.
+// The rendered text of a small talk, encoded whole, has to give the same ids; added tokens with lstrip or rstrip would
+// not.
 static bool check_boundaries(const ChatTemplate *c, const char *path, Error *e) {
     static const ChatMessage talk[] = {{"system", "a"}, {"user", "b"}, {"assistant", "c"}, {"user", "d"}};
     TokenList ours = {0}, whole = {0};
@@ -172,8 +177,8 @@ static bool check_boundaries(const ChatTemplate *c, const char *path, Error *e) 
     tokenizer_encode(c->t, text.data, text.length, true, &whole);
     bool ok = chat_encode(c, talk, COUNT_OF(talk), false, NULL, &ours, NULL, e) &&
               ((ours.count == whole.count && memcmp(ours.items, whole.items, ours.count * sizeof *ours.items) == 0) ||
-               fail(e, EXIT_DATA, "%s: the tokenizer does not keep %s and %s apart from the text around them", path, c->row->open,
-                    c->row->close));
+               fail(e, EXIT_DATA, "%s: the tokenizer does not keep %s and %s apart from the text around them", path,
+                    c->row->open, c->row->close));
     tokens_free(&ours);
     tokens_free(&whole);
     buf_free(&text);
@@ -184,8 +189,8 @@ static ChatTemplate *bind(const ChatRow *row, const Tokenizer *t, const char *pa
     ChatTemplate *c = xcalloc(1, sizeof *c);
     *c = (ChatTemplate){row, t, tokenizer_id(t, row->open), tokenizer_id(t, row->close)};
     bool ok = (tokenizer_is_special(t, c->open) && tokenizer_is_special(t, c->close)) ||
-              fail(e, EXIT_DATA, "%s: chat template %s needs the special tokens %s and %s, which the tokenizer lacks", path,
-                   row->name, row->open, row->close);
+              fail(e, EXIT_DATA, "%s: chat template %s needs the special tokens %s and %s, which the tokenizer lacks",
+                   path, row->name, row->open, row->close);
     if (ok && check_boundaries(c, path, e)) return c;
     chat_free(c);
     return NULL;
@@ -196,8 +201,10 @@ ChatTemplate *chat_load(const char *model_path, const Tokenizer *t, Error *e) {
     ChatTemplate *c = NULL;
     if (is_folder(model_path) ? template_from_folder(model_path, &text, e) : template_from_gguf(model_path, &text, e)) {
         const ChatRow *row = find_row(&text);
-        if (row != NULL) c = bind(row, t, model_path, e);
-        else refuse_template(model_path, e);
+        if (row != NULL)
+            c = bind(row, t, model_path, e);
+        else
+            refuse_template(model_path, e);
     }
     buf_free(&text);
     return c;
@@ -245,7 +252,8 @@ bool chat_messages(const json_t *array, const char *place, ChatMessage *out, siz
         return fail(e, EXIT_DATA, "%s: messages: expected a list of messages", place);
     }
     if (json_array_size(array) > n_max) {
-        return fail(e, EXIT_DATA, "%s: messages: %zu messages, at most %zu are supported", place, json_array_size(array), n_max);
+        return fail(e, EXIT_DATA, "%s: messages: %zu messages, at most %zu are supported", place,
+                    json_array_size(array), n_max);
     }
     *n = json_array_size(array);
     for (size_t i = 0; i < *n; i++) {

@@ -1,5 +1,5 @@
-// grader: the answer in a text, and whether it is the right one. Numbers are compared exactly; what is no number can only be
-// found equal as a text, never different. Must not know: records, models, where texts come from.
+// grader: the answer in a text, and whether it is the right one. Numbers are compared exactly; what is no number can
+// only be found equal as a text, never different. Must not know: records, models, where texts come from.
 #define _GNU_SOURCE // memmem, strcasestr
 #include "core/data/grader.h"
 
@@ -51,11 +51,13 @@ static Piece skip(Piece p, size_t n) { return (Piece){p.begin + n, p.length - n}
 // LaTeX that says nothing about the value: dropped, or replaced by a space, in this order of lookup.
 static const struct {
     const char *from, *to;
-} rewrites[] = {{"\\left", ""},    {"\\right", ""},  {"\\$", ""},        {"$", ""},          {"\\(", ""},     {"\\)", ""},
-                {"\\[", ""},       {"\\]", ""},      {"\\!", ""},        {"\\;", " "},       {"\\:", " "},    {"\\ ", " "},
-                {"\\quad", " "},   {"~", " "},       {"\\%", "%"},       {"^{\\circ}", " "}, {"^\\circ", " "}, {"\\circ", " "},
-                {"\\textbf{", "{"}, {"\\text{", "{"}, {"\\mathrm{", "{"}, {"\\mbox{", "{"},   {"\\mathbf{", "{"}, {"**", ""},
-                {"\\textnormal{", "{"}, {"\\dfrac", "\\frac"}, {"\\tfrac", "\\frac"}, {"\\cfrac", "\\frac"}, {"\\approx", "="}, {"\xE2\x89\x88", "="}};
+} rewrites[] = {
+    {"\\left", ""},        {"\\right", ""},       {"\\$", ""},           {"$", ""},          {"\\(", ""},
+    {"\\)", ""},           {"\\[", ""},           {"\\]", ""},           {"\\!", ""},        {"\\;", " "},
+    {"\\:", " "},          {"\\ ", " "},          {"\\quad", " "},       {"~", " "},         {"\\%", "%"},
+    {"^{\\circ}", " "},    {"^\\circ", " "},      {"\\circ", " "},       {"\\textbf{", "{"}, {"\\text{", "{"},
+    {"\\mathrm{", "{"},    {"\\mbox{", "{"},      {"\\mathbf{", "{"},    {"**", ""},         {"\\textnormal{", "{"},
+    {"\\dfrac", "\\frac"}, {"\\tfrac", "\\frac"}, {"\\cfrac", "\\frac"}, {"\\approx", "="},  {"\xE2\x89\x88", "="}};
 
 static void clean_latex(Piece p, Buf *out) {
     while (p.length > 0) {
@@ -63,8 +65,10 @@ static void clean_latex(Piece p, Buf *out) {
         bool thin = starts(p, "\\,") && !(p.length > 2 && isdigit((unsigned char)p.begin[2])); // no thousands separator
         while (i < COUNT_OF(rewrites) && !starts(p, rewrites[i].from)) i++;
         bool known = i < COUNT_OF(rewrites);
-        if (known) buf_text(out, rewrites[i].to);
-        else buf_char(out, thin ? ' ' : p.begin[0]);
+        if (known)
+            buf_text(out, rewrites[i].to);
+        else
+            buf_char(out, thin ? ' ' : p.begin[0]);
         p = skip(p, known ? strlen(rewrites[i].from) : thin ? 2 : 1);
     }
 }
@@ -160,13 +164,6 @@ static bool read_number(Piece answer, Buf *out) {
     return ok;
 }
 
-static bool is_number(Piece answer) {
-    Buf number = {0};
-    bool is = read_number(answer, &number);
-    buf_free(&number);
-    return is;
-}
-
 // Spelling that does not matter taken away: spaces, braces of \text, outer parentheses, a closing full stop.
 static void plain_text(Piece answer, Buf *out) {
     Buf clean = {0};
@@ -184,25 +181,30 @@ static void plain_text(Piece answer, Buf *out) {
     buf_free(&clean);
 }
 
-typedef enum Sameness { SAME, DIFFERENT, UNKNOWN } Sameness;
+// An answer read once: as a number when it is one, and as a text.
+typedef struct Reading {
+    bool is_number;
+    Buf number, text;
+} Reading;
 
-// Two answers: numbers are the same or different; anything else is the same or unknown.
-static Sameness compare(Piece a, Piece b) {
-    Buf x = {0}, y = {0};
-    bool a_is = read_number(a, &x), b_is = read_number(b, &y);
-    Sameness result;
-    if (a_is && b_is) {
-        result = number_same(x.data, y.data) ? SAME : DIFFERENT;
-    } else {
-        buf_clear(&x);
-        buf_clear(&y);
-        plain_text(a, &x);
-        plain_text(b, &y);
-        result = x.length == y.length && x.length > 0 && memcmp(x.data, y.data, x.length) == 0 ? SAME : UNKNOWN;
-    }
-    buf_free(&x);
-    buf_free(&y);
-    return result;
+static Reading read_answer(Piece answer) {
+    Reading r = {0};
+    r.is_number = read_number(answer, &r.number);
+    plain_text(answer, &r.text);
+    return r;
+}
+
+static void reading_free(Reading *r) {
+    buf_free(&r->number);
+    buf_free(&r->text);
+}
+
+// Numbers are the same or different; anything else is the same or unknown.
+typedef enum Sameness { SAME, DIFFERENT, UNKNOWN } Sameness;
+static Sameness compare(const Reading *a, const Reading *b) {
+    if (a->is_number && b->is_number) return number_same(a->number.data, b->number.data) ? SAME : DIFFERENT;
+    size_t n = a->text.length;
+    return n > 0 && n == b->text.length && memcmp(a->text.data, b->text.data, n) == 0 ? SAME : UNKNOWN;
 }
 
 // ---- finding answers ----
@@ -238,17 +240,19 @@ static size_t find_boxed(Piece text, Buf *out) {
 
 // The line behind the last "answer is" or "answer:".
 static bool find_stated(Piece text, Piece *out) {
-    bool found = false;
-    for (size_t i = 0; i + 8 <= text.length; i++) {
+    size_t last = 0;
+    for (size_t i = 0; i + strlen("answer:") <= text.length; i++) {
         Piece rest = skip(text, i);
         if (strncasecmp(rest.begin, "answer", 6) != 0) continue;
-        size_t n = rest.begin[6] == ':' ? 7 : rest.length >= 9 && strncasecmp(rest.begin + 6, " is", 3) == 0 ? 9 : 0;
-        if (n == 0) continue;
-        const char *line = memchr(rest.begin + n, '\n', rest.length - n);
-        *out = skip((Piece){rest.begin, line != NULL ? (size_t)(line - rest.begin) : rest.length}, n);
-        found = true;
+        if (rest.begin[6] == ':')
+            last = i + 7;
+        else if (rest.length >= 9 && strncasecmp(rest.begin + 6, " is", 3) == 0)
+            last = i + 9;
     }
-    return found;
+    *out = skip(text, last);
+    const char *end = memchr(out->begin, '\n', out->length);
+    if (end != NULL) out->length = (size_t)(end - out->begin);
+    return last > 0;
 }
 
 // The number a statement gives: "32, because ..." is 32, "14 + 18 = 32" is 32; "14 + 18" alone is none.
@@ -304,39 +308,53 @@ static bool is_expression(Piece p) {
     return false;
 }
 
-static void judge(Piece answer, Piece gold, Verdict *v) {
-    Sameness same = compare(answer, gold);
+static void judge(Piece answer, const Reading *gold, Verdict *v) {
+    Reading found = read_answer(answer);
+    Sameness same = compare(&found, gold);
+    reading_free(&found);
     set_extracted(v, answer);
-    if (same == SAME) set(v, LABEL_POSITIVE, "equal");
-    else if (same == DIFFERENT) set(v, LABEL_NEGATIVE, "different number");
-    else if (!is_number(gold)) set(v, LABEL_UNVERIFIED, "the gold answer is not a number");
-    else if (is_expression(answer)) set(v, LABEL_UNVERIFIED, "the answer is an expression");
-    else set(v, LABEL_NEGATIVE, "the answer is not one number");
+    if (same == SAME)
+        set(v, LABEL_POSITIVE, "equal");
+    else if (same == DIFFERENT)
+        set(v, LABEL_NEGATIVE, "different number");
+    else if (!gold->is_number)
+        set(v, LABEL_UNVERIFIED, "the gold answer is not a number");
+    else if (is_expression(answer))
+        set(v, LABEL_UNVERIFIED, "the answer is an expression");
+    else
+        set(v, LABEL_NEGATIVE, "the answer is not one number");
 }
 
 // A number in running text counts unless it is a piece of an expression: \sqrt{17}, x^2, 3x.
-static void judge_number(Piece text, const NumberSpan *span, Piece gold, Verdict *v) {
+static void judge_number(Piece text, const NumberSpan *span, const Reading *gold, Verdict *v) {
     Piece number = {text.begin + span->begin, span->end - span->begin}, behind = skip(text, span->end);
-    char before = span->begin > 0 ? text.begin[span->begin - 1] : ' ', after = behind.length > 0 ? behind.begin[0] : ' ';
+    char before = span->begin > 0 ? text.begin[span->begin - 1] : ' ',
+         after = behind.length > 0 ? behind.begin[0] : ' ';
     bool piece = strchr("^_{", before) != NULL || strchr("^_}", after) != NULL ||
                  (isalpha((unsigned char)after) && is_variable(behind));
     judge(number, gold, v);
     if (piece) set(v, LABEL_UNVERIFIED, "the answer is an expression");
 }
 
-static bool grade_boxed(Piece text, Piece gold, Verdict *v) {
+static bool grade_boxed(Piece text, const Reading *gold, Verdict *v) {
     Buf boxes = {0};
     size_t n = find_boxed(text, &boxes);
     const Piece *all = (const Piece *)boxes.data;
+    Reading last = n > 0 ? read_answer(all[n - 1]) : (Reading){0};
     bool differ = false;
-    for (size_t i = 0; i + 1 < n; i++) differ = differ || compare(all[i], all[n - 1]) != SAME;
+    for (size_t i = 0; i + 1 < n && !differ; i++) {
+        Reading other = read_answer(all[i]);
+        differ = compare(&other, &last) != SAME;
+        reading_free(&other);
+    }
     if (n > 0) judge(all[n - 1], gold, v);
     if (differ) set(v, LABEL_AMBIGUOUS, "two different boxed answers");
+    reading_free(&last);
     buf_free(&boxes);
     return n > 0;
 }
 
-static bool grade_stated(Piece text, Piece gold, Verdict *v) {
+static bool grade_stated(Piece text, const Reading *gold, Verdict *v) {
     Piece line;
     NumberSpan span;
     if (!find_stated(text, &line)) return false;
@@ -350,25 +368,33 @@ static bool grade_stated(Piece text, Piece gold, Verdict *v) {
     return true;
 }
 
-void grade(const char *text, const char *gold, Verdict *out) {
-    static const char opener[] = "<think>", closer[] = "</think>";
-    *out = (Verdict){0};
-    Piece content = {text, strlen(text)}, right = {gold, gold != NULL ? strlen(gold) : 0};
+static void grade_content(Piece content, const Reading *gold, Verdict *out) {
     NumberSpan span;
-    for (const char *at; (at = memmem(content.begin, content.length, closer, strlen(closer))) != NULL;) {
-        content = skip(content, (size_t)(at - content.begin) + strlen(closer));
-    }
-    if (right.length == 0) {
-        set(out, LABEL_UNVERIFIED, "no gold answer");
-    } else if (memmem(content.begin, content.length, opener, strlen(opener)) != NULL) {
+    if (memmem(content.begin, content.length, "<think>", strlen("<think>")) != NULL) {
         set(out, LABEL_NEGATIVE, "thinking never closed");
-    } else if (grade_boxed(content, right, out) || grade_stated(content, right, out)) {
+    } else if (grade_boxed(content, gold, out) || grade_stated(content, gold, out)) {
         return;
     } else if (last_number(content, &span)) {
-        judge_number(content, &span, right, out);
-    } else if (is_number(right)) {
+        judge_number(content, &span, gold, out);
+    } else if (gold->is_number) {
         set(out, LABEL_NEGATIVE, "no answer found");
     } else {
         set(out, LABEL_UNVERIFIED, "the gold answer is not a number");
     }
+}
+
+void grade(const char *text, const char *gold, Verdict *out) {
+    static const char closer[] = "</think>";
+    *out = (Verdict){0};
+    if (gold == NULL || gold[0] == '\0') {
+        set(out, LABEL_UNVERIFIED, "no gold answer");
+        return;
+    }
+    Piece content = {text, strlen(text)};
+    for (const char *at; (at = memmem(content.begin, content.length, closer, strlen(closer))) != NULL;) {
+        content = skip(content, (size_t)(at - content.begin) + strlen(closer));
+    }
+    Reading right = read_answer((Piece){gold, strlen(gold)});
+    grade_content(content, &right, out);
+    reading_free(&right);
 }

@@ -9,7 +9,9 @@
 
 enum { FRACTION_DIGITS = 1000 }; // of a part of a fraction; longer ones equal only themselves
 
-static bool is_digit(const char *text, size_t length, size_t at) { return at < length && text[at] >= '0' && text[at] <= '9'; }
+static bool is_digit(const char *text, size_t length, size_t at) {
+    return at < length && text[at] >= '0' && text[at] <= '9';
+}
 
 static bool has(const char *text, size_t length, size_t at, const char *what) {
     size_t n = strlen(what);
@@ -23,7 +25,10 @@ static size_t digits_end(const char *text, size_t length, size_t at) {
 
 // A thousands separator at `at` with exactly three digits behind it: where those begin, else 0.
 static size_t group_begin(const char *text, size_t length, size_t at) {
-    size_t from = has(text, length, at, "{,}") ? at + 3 : has(text, length, at, "\\,") ? at + 2 : has(text, length, at, ",") ? at + 1 : 0;
+    size_t from = has(text, length, at, "{,}")   ? at + 3
+                  : has(text, length, at, "\\,") ? at + 2
+                  : has(text, length, at, ",")   ? at + 1
+                                                 : 0;
     return from > 0 && digits_end(text, length, MIN(from, length)) == from + 3 ? from : 0;
 }
 
@@ -106,7 +111,8 @@ bool number_next(const char *text, size_t length, size_t from, bool words, Numbe
         if (end == 0) continue;
         size_t begin = at;
         for (size_t n = 1; n <= 3; n += 2) { // a minus of one byte or three
-            if (at >= from + n && minus_length(text, length, at - n) == n && !operand_before(text, at - n)) begin = at - n;
+            if (at >= from + n && minus_length(text, length, at - n) == n && !operand_before(text, at - n))
+                begin = at - n;
         }
         *out = (NumberSpan){begin, end, false};
         return true;
@@ -211,8 +217,10 @@ typedef struct Rational {
 static void put_scaled(const char *part, size_t length, Buf *to, Buf *scaled) {
     bool behind = false;
     for (size_t i = 0; i < length; i++) {
-        if (part[i] == '.') behind = true;
-        else buf_char(to, part[i]);
+        if (part[i] == '.')
+            behind = true;
+        else
+            buf_char(to, part[i]);
         if (part[i] != '.' && behind) buf_char(scaled, '0');
     }
 }
@@ -223,8 +231,10 @@ static Rational rational_of(const char *text) {
     const char *slash = strchr(text, '/');
     Buf zeros = {0};
     put_scaled(text, slash != NULL ? (size_t)(slash - text) : strlen(text), &r.top, &zeros);
-    if (slash != NULL) put_scaled(slash + 1, strlen(slash + 1), &r.bottom, &r.top); // a/0.5 = 10 a/5
-    else buf_char(&r.bottom, '1');
+    if (slash != NULL)
+        put_scaled(slash + 1, strlen(slash + 1), &r.bottom, &r.top); // a/0.5 = 10 a/5
+    else
+        buf_char(&r.bottom, '1');
     buf_text(&r.bottom, zeros.data != NULL ? zeros.data : ""); // 0.5/b = 5/10 b
     buf_free(&zeros);
     return r;

@@ -1,5 +1,5 @@
-// grader_number: numbers as they stand in texts: finding them, their canonical form, exact comparison. Internal to the grader.
-// Must not know: answers, verdicts.
+// grader_number: numbers as they stand in texts: finding them, their canonical form, exact comparison. Internal to the
+// grader. Must not know: answers, verdicts.
 #pragma once
 #include "core/base/mem.h"
 
@@ -9,9 +9,9 @@ typedef struct NumberSpan {
     bool in_words;
 } NumberSpan;
 
-// The first number that begins at or after `from`. Digits with thousands commas ("1,000", LaTeX "1{,}000") and decimals, "a/b"
-// without spaces, \frac{a}{b} (with a whole number right before it: a mixed number), a minus sign where it cannot be an
-// operator; `words`: also English number words up to 999 and dozens.
+// The first number that begins at or after `from`. Digits with thousands commas ("1,000", LaTeX "1{,}000") and
+// decimals, "a/b" without spaces, \frac{a}{b} (with a whole number right before it: a mixed number), a minus sign where
+// it cannot be an operator; `words`: also English number words up to 999 and dozens.
 bool number_next(const char *text, size_t length, size_t from, bool words, NumberSpan *out);
 // Appends the canonical text of a span found by number_next: "-1234.5", "3/4" (not reduced).
 void number_canonical(const char *text, const NumberSpan *span, Buf *out);

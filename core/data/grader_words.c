@@ -10,10 +10,11 @@ typedef struct Word {
 } Word;
 
 static const Word small_words[] = {
-    {"zero", 0},     {"one", 1},      {"two", 2},        {"three", 3},     {"four", 4},       {"five", 5},       {"six", 6},
-    {"seven", 7},    {"eight", 8},    {"nine", 9},       {"ten", 10},      {"eleven", 11},    {"twelve", 12},    {"thirteen", 13},
-    {"fourteen", 14}, {"fifteen", 15}, {"sixteen", 16},  {"seventeen", 17}, {"eighteen", 18}, {"nineteen", 19},  {"twenty", 20},
-    {"thirty", 30},  {"forty", 40},   {"fifty", 50},     {"sixty", 60},    {"seventy", 70},   {"eighty", 80},    {"ninety", 90}};
+    {"zero", 0},      {"one", 1},       {"two", 2},       {"three", 3},    {"four", 4},     {"five", 5},
+    {"six", 6},       {"seven", 7},     {"eight", 8},     {"nine", 9},     {"ten", 10},     {"eleven", 11},
+    {"twelve", 12},   {"thirteen", 13}, {"fourteen", 14}, {"fifteen", 15}, {"sixteen", 16}, {"seventeen", 17},
+    {"eighteen", 18}, {"nineteen", 19}, {"twenty", 20},   {"thirty", 30},  {"forty", 40},   {"fifty", 50},
+    {"sixty", 60},    {"seventy", 70},  {"eighty", 80},   {"ninety", 90}};
 
 // The word at `at`, lower-cased into out[16]; its end, or 0 when it is none (or longer than any number word).
 static size_t take_word(const char *text, size_t length, size_t at, char out[16]) {
@@ -66,7 +67,7 @@ static size_t take_rest(const char *text, size_t length, size_t at, int *value) 
     if (gap == at) return at;
     size_t and = take_this(text, length, gap, "and"), from = and > 0 ? skip_gap(text, length, and) : gap;
     int rest;
-    size_t end = and > 0 && from == and ? 0 : take_below_100(text, length, from, &rest);
+    size_t end = and > 0 && from == and? 0 : take_below_100(text, length, from, &rest);
     if (end == 0 || rest == 0) return at;
     *value += rest;
     return end;

@@ -53,14 +53,18 @@ static pcre2_code *compile(const char *pattern, bool literal, Error *e) {
     return code;
 }
 
-bool pretokenize_add(PreTokenizer *p, const char *pattern, bool literal, SplitBehavior behavior, bool invert, Error *e) {
+bool pretokenize_add(PreTokenizer *p, const char *pattern, bool literal, SplitBehavior behavior, bool invert,
+                     Error *e) {
     if (p->n_steps == PRE_MAX_STEPS) return fail(e, EXIT_DATA, "more than %d steps", PRE_MAX_STEPS);
     if (pattern[0] == '\0') return fail(e, EXIT_DATA, "the pattern is empty");
     pcre2_code *code = compile(pattern, literal, e);
     if (code == NULL) return false;
     bool scannable = !literal && !invert && behavior == SPLIT_ISOLATED;
-    p->steps[p->n_steps++] = (PreStep){.pattern = xstrdup(pattern), .literal = literal, .invert = invert,
-                                       .behavior = behavior, .code = code,
+    p->steps[p->n_steps++] = (PreStep){.pattern = xstrdup(pattern),
+                                       .literal = literal,
+                                       .invert = invert,
+                                       .behavior = behavior,
+                                       .code = code,
                                        .scan = scannable ? scanner_for(pattern) : NULL};
     return true;
 }
@@ -116,8 +120,10 @@ static bool next_match(const PreStep *step, PreScratch *s, const char *text, siz
         pcre2_match_context_free(context);
     }
     if (rc == PCRE2_ERROR_NOMATCH) return false;
-    check(rc >= 0, "pre-tokenizer pattern \"%s\" failed with PCRE2 error %d\nhint: the text has a run that is too long for "
-          "this pattern; split it", step->pattern, rc);
+    check(rc >= 0,
+          "pre-tokenizer pattern \"%s\" failed with PCRE2 error %d\nhint: the text has a run that is too long for "
+          "this pattern; split it",
+          step->pattern, rc);
     const PCRE2_SIZE *ends = pcre2_get_ovector_pointer(s->match);
     *out = (PreSpan){ends[0], ends[1], true};
     return true;
@@ -156,16 +162,20 @@ static void join_spans(struct PreSpans *spans, SplitBehavior behavior) {
     if (behavior == SPLIT_MERGED_WITH_NEXT) { // a match joins what follows, unless that is a match too
         for (size_t i = 0; i < spans->count; i++) {
             bool joins = kept > 0 && v[kept - 1].match && !v[i].match;
-            if (joins) v[kept - 1] = (PreSpan){v[kept - 1].begin, v[i].end, false};
-            else v[kept++] = v[i];
+            if (joins)
+                v[kept - 1] = (PreSpan){v[kept - 1].begin, v[i].end, false};
+            else
+                v[kept++] = v[i];
         }
     } else {
         bool previous = false;
         for (size_t i = 0; i < spans->count; i++) {
             bool match = v[i].match;
             bool joins = behavior == SPLIT_CONTIGUOUS ? match == previous : match && !previous;
-            if (joins && kept > 0) v[kept - 1].end = v[i].end;
-            else v[kept++] = v[i];
+            if (joins && kept > 0)
+                v[kept - 1].end = v[i].end;
+            else
+                v[kept++] = v[i];
             previous = match;
         }
     }

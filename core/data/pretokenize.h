@@ -1,7 +1,7 @@
-// pretokenize: cuts text into the words that BPE works on, as the pre_tokenizer of a tokenizer.json says. Internal to the
-// tokenizer. Must not know: tokens, vocabularies, files.
-// Patterns are Oniguruma's (Hugging Face tokenizers) and run in PCRE2; where the two disagree the pattern is rewritten or
-// refused (pretokenize_regex.c). The patterns nearly every model uses have scanners of their own (pretokenize_scan.c).
+// pretokenize: cuts text into the words that BPE works on, as the pre_tokenizer of a tokenizer.json says. Internal to
+// the tokenizer. Must not know: tokens, vocabularies, files. Patterns are Oniguruma's (Hugging Face tokenizers) and run
+// in PCRE2; where the two disagree the pattern is rewritten or refused (pretokenize_regex.c). The patterns nearly every
+// model uses have scanners of their own (pretokenize_scan.c).
 #pragma once
 #include "core/base/mem.h"
 
@@ -19,8 +19,8 @@ const char *split_behavior_name(SplitBehavior b); // "Isolated"
 bool split_behavior_parse(const char *name, SplitBehavior *out);
 
 #define PATTERN_GPT2 "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"
-#define PATTERN_CL100K(digits) \
-    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|" digits \
+#define PATTERN_CL100K(digits)                                                                                         \
+    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|" digits                                               \
     "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
 #define PATTERN_QWEN2 PATTERN_CL100K("\\p{N}")
 #define PATTERN_LLAMA3 PATTERN_CL100K("\\p{N}{1,3}")
@@ -43,7 +43,8 @@ typedef struct PreTokenizer {
     int prefix_at; // before this step a piece without a leading space gets one; -1: nowhere
 } PreTokenizer;
 
-// Appends a step. Errors (no place; the caller puts it before): the pattern does not compile, or would mean something else.
+// Appends a step. Errors (no place; the caller puts it before): the pattern does not compile, or would mean something
+// else.
 bool pretokenize_add(PreTokenizer *p, const char *pattern, bool literal, SplitBehavior behavior, bool invert, Error *e);
 void pretokenize_free(PreTokenizer *p);
 // A text that is equal for two pre-tokenizers exactly when they have the same steps.

@@ -1,5 +1,5 @@
-// pretokenize_regex: an Oniguruma pattern (Ruby syntax, as Hugging Face tokenizers uses it) rewritten for PCRE2 so that both
-// match the same text. Refused by name: whatever the two engines read differently and no rewriting here covers.
+// pretokenize_regex: an Oniguruma pattern (Ruby syntax, as Hugging Face tokenizers uses it) rewritten for PCRE2 so that
+// both match the same text. Refused by name: whatever the two engines read differently and no rewriting here covers.
 // Differences covered: \s (PCRE2 adds U+180E), \v (a class in PCRE2), \u1234, and the Unicode version of \p{..} and \d.
 // Must not know: what the pattern is for.
 #include <string.h>
@@ -19,8 +19,8 @@ static const AddedRange added_ranges[] = {
 
 // White_Space of Unicode, and everything else.
 #define SPACES "\\x09-\\x0d\\x20\\x85\\xa0\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{205f}\\x{3000}"
-#define NON_SPACES                                                                                             \
-    "\\x00-\\x08\\x0e-\\x1f\\x21-\\x84\\x86-\\x9f\\x{a1}-\\x{167f}\\x{1681}-\\x{1fff}\\x{200b}-\\x{2027}"     \
+#define NON_SPACES                                                                                                     \
+    "\\x00-\\x08\\x0e-\\x1f\\x21-\\x84\\x86-\\x9f\\x{a1}-\\x{167f}\\x{1681}-\\x{1fff}\\x{200b}-\\x{2027}"              \
     "\\x{202a}-\\x{202e}\\x{2030}-\\x{205e}\\x{2060}-\\x{2fff}\\x{3001}-\\x{10ffff}"
 
 // What a translation reads and writes.

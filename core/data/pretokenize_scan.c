@@ -1,6 +1,6 @@
 // pretokenize_scan: the three patterns that nearly all byte-level models use, as scanners: one pass, no backtracking.
-// Equal to PCRE2 on the same pattern (tests/unit/test_tokenizer.c compares them on random Unicode). The classes of code points are
-// read out of PCRE2 once per process. Must not know: tokens, vocabularies, files.
+// Equal to PCRE2 on the same pattern (tests/unit/test_tokenizer.c compares them on random Unicode). The classes of code
+// points are read out of PCRE2 once per process. Must not know: tokens, vocabularies, files.
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,7 +30,8 @@ static void mark_class(const char *pattern, uint8_t class, const Buf *text) {
     pcre2_match_data *match = pcre2_match_data_create(1, NULL);
     check(match != NULL, "PCRE2 gives no match data");
     size_t from = 0;
-    while (pcre2_match(p.steps[0].code, (PCRE2_SPTR)text->data, text->length, from, PCRE2_NO_UTF_CHECK, match, NULL) > 0) {
+    while (pcre2_match(p.steps[0].code, (PCRE2_SPTR)text->data, text->length, from, PCRE2_NO_UTF_CHECK, match, NULL) >
+           0) {
         const PCRE2_SIZE *ends = pcre2_get_ovector_pointer(match);
         for (size_t i = ends[0]; i < ends[1];) {
             uint32_t c;

@@ -1,4 +1,5 @@
-// tokenizer: the public face: loading by path, looking up, ids -> text, the hash. Must not know: how words are cut or merged.
+// tokenizer: the public face: loading by path, looking up, ids -> text, the hash. Must not know: how words are cut or
+// merged.
 #include "core/data/tokenizer.h"
 
 #include <stdlib.h>
@@ -29,8 +30,10 @@ Tokenizer *tokenizer_load(const char *path, Error *e) {
     if (!is_folder(path)) return load_json(path, e);
     char *file = path_join(path, "tokenizer.json");
     Tokenizer *t = NULL;
-    if (file_exists(file)) t = load_json(file, e);
-    else fail(e, EXIT_DATA, "%s: no tokenizer.json in this folder", path);
+    if (file_exists(file))
+        t = load_json(file, e);
+    else
+        fail(e, EXIT_DATA, "%s: no tokenizer.json in this folder", path);
     free(file);
     return t;
 }
@@ -80,8 +83,10 @@ static size_t write_certain(const uint8_t *bytes, size_t n, Buf *out) {
     while (at < n) {
         int k = utf8_take(bytes + at, n - at);
         if (k == 0) break;
-        if (k > 0) buf_add(out, bytes + at, (size_t)k);
-        else buf_text(out, "\xEF\xBF\xBD");
+        if (k > 0)
+            buf_add(out, bytes + at, (size_t)k);
+        else
+            buf_text(out, "\xEF\xBF\xBD");
         at += (size_t)abs(k);
     }
     return at;
@@ -115,8 +120,8 @@ static void hash_buf(Sha256 *h, Buf *b) {
 static void hash_added(Sha256 *h, const Tokenizer *t, Buf *b) {
     for (size_t i = 0; i < t->n_added; i++) {
         const AddedToken *a = &t->added[i];
-        buf_printf(b, "added %d %d%d%d%d%d %zu:", a->id, a->special, a->lstrip, a->rstrip, a->single_word, a->normalized,
-                   a->length);
+        buf_printf(b, "added %d %d%d%d%d%d %zu:", a->id, a->special, a->lstrip, a->rstrip, a->single_word,
+                   a->normalized, a->length);
         buf_add(b, a->content, a->length);
         buf_char(b, '\n');
         hash_buf(h, b);

@@ -1,5 +1,6 @@
 // tokenizer_added: finding added tokens in a text: the leftmost, the longest there, with the white space they take.
-// Source of the semantics: Hugging Face tokenizers, AddedVocabulary::find_matches. Must not know: what becomes of the rest.
+// Source of the semantics: Hugging Face tokenizers, AddedVocabulary::find_matches. Must not know: what becomes of the
+// rest.
 #include <stdlib.h>
 #include <string.h>
 

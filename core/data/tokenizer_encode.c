@@ -1,6 +1,6 @@
 // tokenizer_encode: text -> ids: clean UTF-8, added tokens, NFC, added tokens again, words, BPE.
-// Source of the order: Hugging Face tokenizers, AddedVocabulary::extract_and_normalize. Owns the encoders: what one caller
-// at a time needs, kept in the tokenizer so that many threads may encode at once. Must not know: files.
+// Source of the order: Hugging Face tokenizers, AddedVocabulary::extract_and_normalize. Owns the encoders: what one
+// caller at a time needs, kept in the tokenizer so that many threads may encode at once. Must not know: files.
 #include <stdlib.h>
 #include <string.h>
 #define XXH_INLINE_ALL
@@ -67,8 +67,10 @@ void encoders_free(Tokenizer *t) {
 
 static void encode_new_word(Encoder *w, const char *word, size_t length) {
     int32_t whole = w->t->ignore_merges ? vocab_find(w->t, word, length) : -1;
-    if (whole >= 0) tokens_add(w->out, whole);
-    else bpe_encode(&w->t->bpe, &w->bpe, (const uint8_t *)word, length, w->out);
+    if (whole >= 0)
+        tokens_add(w->out, whole);
+    else
+        bpe_encode(&w->t->bpe, &w->bpe, (const uint8_t *)word, length, w->out);
 }
 
 static void encode_word(void *context, const char *word, size_t length) {

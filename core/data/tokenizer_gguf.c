@@ -27,20 +27,24 @@ static const PreRow pre_rows[] = {
 static bool read_pre(Tokenizer *t, const Gguf *g, const char *place, const PreRow **row, Error *e) {
     const json_t *pre = gguf_get(g, "tokenizer.ggml.pre");
     if (!json_is_string(pre)) {
-        return fail(e, EXIT_DATA, "%s: tokenizer.ggml.pre: missing; without it words cannot be cut as in training", place);
+        return fail(e, EXIT_DATA, "%s: tokenizer.ggml.pre: missing; without it words cannot be cut as in training",
+                    place);
     }
     *row = NULL;
     for (size_t i = 0; i < COUNT_OF(pre_rows); i++) {
         if (strcmp(pre_rows[i].name, json_string_value(pre)) == 0) *row = &pre_rows[i];
     }
     if (*row == NULL) {
-        return fail(e, EXIT_DATA, "%s: tokenizer.ggml.pre: \"%.64s\" is not a known pre-tokenizer (core/data/pretokenize.def); "
-                    "use the model's Hugging Face folder instead", place, json_string_value(pre));
+        return fail(e, EXIT_DATA,
+                    "%s: tokenizer.ggml.pre: \"%.64s\" is not a known pre-tokenizer (core/data/pretokenize.def); "
+                    "use the model's Hugging Face folder instead",
+                    place, json_string_value(pre));
     }
     t->nfc = (*row)->nfc;
     t->ignore_merges = (*row)->ignore_merges;
     for (int i = 0; (*row)->patterns[i] != NULL; i++) {
-        if (!pretokenize_add(&t->pre, (*row)->patterns[i], false, SPLIT_ISOLATED, false, e)) return fail_in(e, "%s", place);
+        if (!pretokenize_add(&t->pre, (*row)->patterns[i], false, SPLIT_ISOLATED, false, e))
+            return fail_in(e, "%s", place);
     }
     return true;
 }
@@ -62,7 +66,8 @@ static const json_t *list_of(const Gguf *g, const char *key, bool texts, const c
     return list;
 }
 
-static bool read_token(Tokenizer *t, size_t id, const char *text, size_t length, json_int_t type, bool added, Error *e) {
+static bool read_token(Tokenizer *t, size_t id, const char *text, size_t length, json_int_t type, bool added,
+                       Error *e) {
     bool is_added = type == GGUF_TOKEN_CONTROL || type == GGUF_TOKEN_USER_DEFINED;
     if (type < GGUF_TOKEN_NORMAL || type > GGUF_TOKEN_UNUSED) {
         return fail(e, EXIT_DATA, "token type %" JSON_INTEGER_FORMAT " is not supported in a gpt2 vocabulary", type);
@@ -74,7 +79,8 @@ static bool read_token(Tokenizer *t, size_t id, const char *text, size_t length,
 }
 
 // One pass over the tokens: the model's, or the added ones.
-static bool read_tokens(Tokenizer *t, const json_t *tokens, const json_t *types, bool added, const char *place, Error *e) {
+static bool read_tokens(Tokenizer *t, const json_t *tokens, const json_t *types, bool added, const char *place,
+                        Error *e) {
     const json_t *token;
     size_t id;
     json_array_foreach(tokens, id, token) {
@@ -91,8 +97,8 @@ static bool read_vocabulary(Tokenizer *t, const Gguf *g, const char *place, Erro
     const json_t *types = list_of(g, "tokenizer.ggml.token_type", false, place, e);
     if (tokens == NULL || types == NULL) return false;
     if (json_array_size(types) != json_array_size(tokens)) {
-        return fail(e, EXIT_DATA, "%s: tokenizer.ggml.token_type: %zu entries for %zu tokens", place, json_array_size(types),
-                    json_array_size(tokens));
+        return fail(e, EXIT_DATA, "%s: tokenizer.ggml.token_type: %zu entries for %zu tokens", place,
+                    json_array_size(types), json_array_size(tokens));
     }
     return read_tokens(t, tokens, types, false, place, e) &&
            (vocab_index(t, e) || fail_in(e, "%s: tokenizer.ggml.tokens", place)) &&
@@ -106,7 +112,8 @@ static bool read_merges(Tokenizer *t, const Gguf *g, const char *place, Error *e
     json_array_foreach(merges, i, merge) {
         const char *text = json_string_value(merge), *space = strchr(text, ' ');
         if (space == NULL || strchr(space + 1, ' ') != NULL) {
-            return fail(e, EXIT_DATA, "%s: tokenizer.ggml.merges[%zu]: \"%.64s\": expected two parts and one space between them",
+            return fail(e, EXIT_DATA,
+                        "%s: tokenizer.ggml.merges[%zu]: \"%.64s\": expected two parts and one space between them",
                         place, i, text);
         }
         if (!vocab_merge(t, text, (size_t)(space - text), space + 1, strlen(space + 1), e)) {
@@ -117,9 +124,11 @@ static bool read_merges(Tokenizer *t, const Gguf *g, const char *place, Error *e
 }
 
 static bool read_bos(Tokenizer *t, const Gguf *g, bool fallback, const char *place, Error *e) {
-    const json_t *adds = gguf_get(g, "tokenizer.ggml.add_bos_token"), *eos = gguf_get(g, "tokenizer.ggml.add_eos_token");
+    const json_t *adds = gguf_get(g, "tokenizer.ggml.add_bos_token"),
+                 *eos = gguf_get(g, "tokenizer.ggml.add_eos_token");
     if (json_is_true(eos)) {
-        return fail(e, EXIT_DATA, "%s: tokenizer.ggml.add_eos_token: a token behind every text is not supported", place);
+        return fail(e, EXIT_DATA, "%s: tokenizer.ggml.add_eos_token: a token behind every text is not supported",
+                    place);
     }
     if (!(adds != NULL ? json_is_true(adds) : fallback)) return true;
     const json_t *id = gguf_get(g, "tokenizer.ggml.bos_token_id");
@@ -167,7 +176,8 @@ static const PreRow *row_for(const Tokenizer *t, Error *e) {
     for (size_t i = 0; i < COUNT_OF(pre_rows); i++) {
         if (row_fits(&pre_rows[i], t)) return &pre_rows[i];
     }
-    fail(e, EXIT_DATA, "GGUF has no name for this tokenizer's normalizer and pre-tokenizer (core/data/pretokenize.def)");
+    fail(e, EXIT_DATA,
+         "GGUF has no name for this tokenizer's normalizer and pre-tokenizer (core/data/pretokenize.def)");
     return NULL;
 }
 
@@ -176,7 +186,8 @@ static bool check_added(const Tokenizer *t, Error *e) {
     for (size_t i = 0; i < t->n_added; i++) {
         const AddedToken *a = &t->added[i];
         if (a->lstrip || a->rstrip || a->single_word) {
-            return fail(e, EXIT_DATA, "GGUF cannot say lstrip, rstrip or single_word, which added token \"%s\" has", a->content);
+            return fail(e, EXIT_DATA, "GGUF cannot say lstrip, rstrip or single_word, which added token \"%s\" has",
+                        a->content);
         }
     }
     return true;
@@ -191,9 +202,12 @@ static json_t *text_of(Buf *b) {
 
 static json_t *token_text(const Tokenizer *t, int64_t id, Buf *b) {
     const Token *k = id < t->vocab_size ? &t->tokens[id] : NULL;
-    if (k == NULL || k->kind == TOKEN_UNUSED) buf_printf(b, "[PAD%" PRId64 "]", id);
-    else if (k->kind == TOKEN_NORMAL) alphabet_from_bytes(t->pool.data + k->offset, k->length, b);
-    else buf_add(b, t->pool.data + k->offset, k->length);
+    if (k == NULL || k->kind == TOKEN_UNUSED)
+        buf_printf(b, "[PAD%" PRId64 "]", id);
+    else if (k->kind == TOKEN_NORMAL)
+        alphabet_from_bytes(t->pool.data + k->offset, k->length, b);
+    else
+        buf_add(b, t->pool.data + k->offset, k->length);
     return text_of(b);
 }
 

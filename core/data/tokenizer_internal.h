@@ -9,8 +9,8 @@
 #include "core/data/tokenizer_utf8.h"
 
 enum {
-    TOKENIZER_MAX_ID = 1 << 22,     // what a foreign id may make us allocate
-    ADDED_MAX_BYTES = 1024          // of one added token: matching costs text x longest added token
+    TOKENIZER_MAX_ID = 1 << 22, // what a foreign id may make us allocate
+    ADDED_MAX_BYTES = 1024      // of one added token: matching costs text x longest added token
 };
 
 // Token kinds. A raw token's text is in no byte alphabet: BPE cannot make it, decoding gives it as it is.

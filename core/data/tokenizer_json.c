@@ -1,5 +1,5 @@
-// tokenizer_json: a tokenizer.json (Hugging Face tokenizers) -> Tokenizer. What is not byte-level BPE, and every setting that
-// would change ids and is not supported, is refused with its JSON path. Must not know: how encoding works.
+// tokenizer_json: a tokenizer.json (Hugging Face tokenizers) -> Tokenizer. What is not byte-level BPE, and every
+// setting that would change ids and is not supported, is refused with its JSON path. Must not know: how encoding works.
 // "truncation" and "padding" are not read: they are settings of a call, and transformers resets them for each.
 #include <stdio.h>
 #include <string.h>
@@ -82,7 +82,8 @@ static bool read_split(Tokenizer *t, const json_t *s, const Place *p, Error *e) 
     bool invert = false;
     SplitBehavior how;
     Place at = place_in(p, "pattern");
-    if (!json_is_string(regex) && !json_is_string(text)) return refuse(e, &at, "expected {\"Regex\": text} or {\"String\": text}");
+    if (!json_is_string(regex) && !json_is_string(text))
+        return refuse(e, &at, "expected {\"Regex\": text} or {\"String\": text}");
     at = place_in(p, "behavior");
     if (!json_is_string(behavior) || !split_behavior_parse(json_string_value(behavior), &how)) {
         return refuse(e, &at, "expected Removed, Isolated, MergedWithPrevious, MergedWithNext or Contiguous");
@@ -167,7 +168,8 @@ static bool read_vocab(Tokenizer *t, const json_t *m, const Place *p, Error *e) 
     if (!json_is_object(vocab)) return refuse(e, &at, "expected an object of token: id");
     const char *text;
     json_object_foreach(vocab, text, id) {
-        if (!json_is_integer(id)) return fail(e, EXIT_DATA, "%s: %s[\"%.64s\"]: expected an integer", at.file, at.path, text);
+        if (!json_is_integer(id))
+            return fail(e, EXIT_DATA, "%s: %s[\"%.64s\"]: expected an integer", at.file, at.path, text);
         if (!vocab_add(t, json_integer_value(id), text, strlen(text), e)) {
             return fail_in(e, "%s: %s[\"%.64s\"]", at.file, at.path, text);
         }
@@ -187,7 +189,8 @@ static bool read_merge(Tokenizer *t, const json_t *merge, Error *e) {
     if (space == NULL || strchr(space + 1, ' ') != NULL) {
         return fail(e, EXIT_DATA, "\"%.64s\": expected two parts and one space between them", text);
     }
-    return vocab_merge(t, text, (size_t)(space - text), space + 1, strlen(space + 1), e) || fail_in(e, "\"%.64s\"", text);
+    return vocab_merge(t, text, (size_t)(space - text), space + 1, strlen(space + 1), e) ||
+           fail_in(e, "\"%.64s\"", text);
 }
 
 static bool read_merges(Tokenizer *t, const json_t *m, const Place *p, Error *e) {
@@ -210,7 +213,8 @@ static bool read_model(Tokenizer *t, const json_t *m, const Place *p, Error *e) 
 
 static bool read_added_token(Tokenizer *t, const json_t *token, const Place *p, Error *e) {
     const json_t *id = json_object_get(token, "id"), *content = json_object_get(token, "content");
-    if (!json_is_integer(id) || !json_is_string(content)) return refuse(e, p, "expected an object with \"id\" and \"content\"");
+    if (!json_is_integer(id) || !json_is_string(content))
+        return refuse(e, p, "expected an object with \"id\" and \"content\"");
     AddedToken a = {.content = (char *)json_string_value(content), .length = json_string_length(content)};
     a.normalized = true;
     if (!flag(token, "special", p, &a.special, e)) return false;

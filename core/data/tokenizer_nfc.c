@@ -1,6 +1,6 @@
-// tokenizer_nfc: normalization form C as Hugging Face tokenizers does it. utf8proc knows decompositions, classes and pairs; the
-// ordering and composing are here so that they are linear in time and independent of utf8proc's Unicode version.
-// Source: Unicode Standard Annex 15, and section 3.11 of the standard. Must not know: tokens, patterns, files.
+// tokenizer_nfc: normalization form C as Hugging Face tokenizers does it. utf8proc knows decompositions, classes and
+// pairs; the ordering and composing are here so that they are linear in time and independent of utf8proc's Unicode
+// version. Source: Unicode Standard Annex 15, and section 3.11 of the standard. Must not know: tokens, patterns, files.
 #include <stdlib.h>
 #include <string.h>
 #include <utf8proc.h>
@@ -19,8 +19,10 @@ static bool is_late(int32_t c) {
     size_t lo = 0, hi = COUNT_OF(late_ranges); // the first range that ends at c or behind it
     while (lo < hi) {
         size_t middle = (lo + hi) / 2;
-        if (late_ranges[middle].last < c) lo = middle + 1;
-        else hi = middle;
+        if (late_ranges[middle].last < c)
+            lo = middle + 1;
+        else
+            hi = middle;
     }
     return lo < COUNT_OF(late_ranges) && late_ranges[lo].first <= c;
 }
@@ -32,7 +34,8 @@ static size_t decompose(int32_t c, int32_t *out, size_t room) {
     int class = 0;
     out[0] = c;
     if (is_late(c)) return 1;
-    utf8proc_ssize_t n = utf8proc_decompose_char(c, out, (utf8proc_ssize_t)room, UTF8PROC_STABLE | UTF8PROC_DECOMPOSE, &class);
+    utf8proc_ssize_t n =
+        utf8proc_decompose_char(c, out, (utf8proc_ssize_t)room, UTF8PROC_STABLE | UTF8PROC_DECOMPOSE, &class);
     check(n > 0 && (size_t)n <= room, "decomposition of U+%04X", (unsigned)c);
     return (size_t)n;
 }

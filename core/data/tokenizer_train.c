@@ -1,5 +1,5 @@
-// tokenizer_train: learns a byte-level BPE from texts and writes it as a Hugging Face tokenizer. Ids: the 256 bytes in order, the
-// learned tokens, the plain added tokens, the special tokens. Must not know: where the texts come from.
+// tokenizer_train: learns a byte-level BPE from texts and writes it as a Hugging Face tokenizer. Ids: the 256 bytes in
+// order, the learned tokens, the plain added tokens, the special tokens. Must not know: where the texts come from.
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,7 +21,8 @@ static bool is_among(const char *const *list, size_t n, const char *text) {
 static bool check_request(const TokenizerTraining *how, Error *e) {
     int64_t least = BYTE_TOKENS + (int64_t)(how->n_special + how->n_plain_added);
     if (how->vocab_size < least || how->vocab_size > TOKENIZER_MAX_ID) {
-        return fail(e, EXIT_USAGE, "vocab_size: %" PRId64 " is outside %" PRId64 "..%d (256 bytes and %zu added tokens are the least)",
+        return fail(e, EXIT_USAGE,
+                    "vocab_size: %" PRId64 " is outside %" PRId64 "..%d (256 bytes and %zu added tokens are the least)",
                     how->vocab_size, least, TOKENIZER_MAX_ID, how->n_special + how->n_plain_added);
     }
     const char *const names[] = {how->eos, how->pad};
@@ -58,7 +59,8 @@ static Tokenizer *byte_tokenizer(const TokenizerTraining *how, Error *e) {
         AddedToken a = {.content = (char *)content, .length = strlen(content), .special = i >= how->n_plain_added};
         ok = vocab_add_added(t, BYTE_TOKENS + (int64_t)i, &a, e);
         for (size_t k = 0; k < i && ok; k++) {
-            if (strcmp(content, added_content(how, k)) == 0) ok = fail(e, EXIT_USAGE, "added token \"%s\" is there twice", content);
+            if (strcmp(content, added_content(how, k)) == 0)
+                ok = fail(e, EXIT_USAGE, "added token \"%s\" is there twice", content);
         }
     }
     buf_free(&text);
@@ -67,15 +69,16 @@ static Tokenizer *byte_tokenizer(const TokenizerTraining *how, Error *e) {
     return NULL;
 }
 
-// A word longer than any token worth learning is counted in pieces, so that one endless line cannot make learning endless.
+// A word longer than any token worth learning is counted in pieces, so that one endless line cannot make learning
+// endless.
 static void count_word(void *context, const char *word, size_t length) {
     for (size_t at = 0; at < length; at += LONGEST_PIECE) {
         byte_set_add(context, word + at, MIN(length - at, (size_t)LONGEST_PIECE), 1);
     }
 }
 
-static bool learn(const TokenizerTraining *how, const char *const *texts, const size_t *lengths, size_t n, ByteSet *tokens,
-                  Bpe *merges, Error *e) {
+static bool learn(const TokenizerTraining *how, const char *const *texts, const size_t *lengths, size_t n,
+                  ByteSet *tokens, Bpe *merges, Error *e) {
     Tokenizer *cutter = byte_tokenizer(how, e);
     if (cutter == NULL) return false;
     ByteSet words = {0};
@@ -89,7 +92,8 @@ static bool learn(const TokenizerTraining *how, const char *const *texts, const 
     bpe_learn(&words, wanted, tokens, merges);
     byte_set_free(&words);
     if (tokens->count == wanted) return true;
-    return fail(e, EXIT_DATA, "the texts hold only %zu tokens, %zu are wanted: give more text or a vocab_size of at most %zu",
+    return fail(e, EXIT_DATA,
+                "the texts hold only %zu tokens, %zu are wanted: give more text or a vocab_size of at most %zu",
                 tokens->count, wanted, tokens->count + how->n_plain_added + how->n_special);
 }
 
@@ -130,15 +134,16 @@ static json_t *model_json(const ByteSet *tokens, const Bpe *bpe) {
 
 // One added token; with_id: as in tokenizer.json, else as in tokenizer_config.json.
 static json_t *added_json(const TokenizerTraining *how, size_t i, size_t id, bool with_id) {
-    json_t *a = json_pack("{s:s, s:b, s:b, s:b, s:b, s:b}", "content", added_content(how, i), "single_word", 0, "lstrip", 0,
-                          "rstrip", 0, "normalized", 0, "special", i >= how->n_plain_added);
+    json_t *a = json_pack("{s:s, s:b, s:b, s:b, s:b, s:b}", "content", added_content(how, i), "single_word", 0,
+                          "lstrip", 0, "rstrip", 0, "normalized", 0, "special", i >= how->n_plain_added);
     check(a != NULL, "an added token is not UTF-8");
     if (with_id) json_object_set_new(a, "id", json_integer((json_int_t)id));
     return a;
 }
 
 static json_t *byte_level_json(void) {
-    return json_pack("{s:s, s:b, s:b, s:b}", "type", "ByteLevel", "add_prefix_space", 0, "trim_offsets", 0, "use_regex", 0);
+    return json_pack("{s:s, s:b, s:b, s:b}", "type", "ByteLevel", "add_prefix_space", 0, "trim_offsets", 0, "use_regex",
+                     0);
 }
 
 static json_t *tokenizer_json(const TokenizerTraining *how, const ByteSet *tokens, const Bpe *merges) {
@@ -146,12 +151,13 @@ static json_t *tokenizer_json(const TokenizerTraining *how, const ByteSet *token
     for (size_t i = 0; i < how->n_plain_added + how->n_special; i++) {
         json_array_append_new(added, added_json(how, i, tokens->count + i, true));
     }
-    json_t *split = json_pack("{s:s, s:{s:s}, s:s, s:b}", "type", "Split", "pattern", "Regex", PATTERN_QWEN2, "behavior",
-                              "Isolated", "invert", 0);
-    json_t *root = json_pack("{s:s, s:n, s:n, s:o, s:{s:s}, s:{s:s, s:[o, o]}, s:o, s:o, s:o}", "version", "1.0", "truncation",
-                             "padding", "added_tokens", added, "normalizer", "type", "NFC", "pre_tokenizer", "type", "Sequence",
-                             "pretokenizers", split, byte_level_json(), "post_processor", byte_level_json(), "decoder",
-                             byte_level_json(), "model", model_json(tokens, merges));
+    json_t *split = json_pack("{s:s, s:{s:s}, s:s, s:b}", "type", "Split", "pattern", "Regex", PATTERN_QWEN2,
+                              "behavior", "Isolated", "invert", 0);
+    json_t *root =
+        json_pack("{s:s, s:n, s:n, s:o, s:{s:s}, s:{s:s, s:[o, o]}, s:o, s:o, s:o}", "version", "1.0", "truncation",
+                  "padding", "added_tokens", added, "normalizer", "type", "NFC", "pre_tokenizer", "type", "Sequence",
+                  "pretokenizers", split, byte_level_json(), "post_processor", byte_level_json(), "decoder",
+                  byte_level_json(), "model", model_json(tokens, merges));
     check(root != NULL, "tokenizer.json cannot be built");
     return root;
 }
@@ -166,8 +172,8 @@ static json_t *config_json(const TokenizerTraining *how, size_t first_added) {
     for (size_t i = 0; i < how->n_special; i++) json_array_append_new(others, json_string(how->special[i]));
     json_t *root = json_pack("{s:b, s:o, s:o, s:n, s:b, s:s, s:s, s:s, s:b, s:s, s:n}", "add_prefix_space", 0,
                              "added_tokens_decoder", added, "additional_special_tokens", others, "bos_token",
-                             "clean_up_tokenization_spaces", 0, "eos_token", how->eos, "errors", "replace", "pad_token", how->pad,
-                             "split_special_tokens", 0, "tokenizer_class", "Qwen2Tokenizer", "unk_token");
+                             "clean_up_tokenization_spaces", 0, "eos_token", how->eos, "errors", "replace", "pad_token",
+                             how->pad, "split_special_tokens", 0, "tokenizer_class", "Qwen2Tokenizer", "unk_token");
     check(root != NULL, "tokenizer_config.json cannot be built");
     if (how->chat_template != NULL) json_object_set_new(root, "chat_template", json_string(how->chat_template));
     return root;
@@ -181,7 +187,8 @@ static bool write_file(const char *folder, const char *name, const json_t *value
 }
 
 // Reads back what is about to be written: nothing leaves that the loader would refuse.
-static bool write_folder(const TokenizerTraining *how, const ByteSet *tokens, const Bpe *merges, const char *folder, Error *e) {
+static bool write_folder(const TokenizerTraining *how, const ByteSet *tokens, const Bpe *merges, const char *folder,
+                         Error *e) {
     json_t *root = tokenizer_json(how, tokens, merges), *config = config_json(how, tokens->count);
     Tokenizer *t = tokenizer_from_json(root, "tokenizer.json", e);
     bool ok = t != NULL && make_folders(folder, e) && write_file(folder, "tokenizer.json", root, e) &&
@@ -192,8 +199,8 @@ static bool write_folder(const TokenizerTraining *how, const ByteSet *tokens, co
     return ok;
 }
 
-bool tokenizer_train(const TokenizerTraining *how, const char *const *texts, const size_t *lengths, size_t n, const char *folder,
-                     Error *e) {
+bool tokenizer_train(const TokenizerTraining *how, const char *const *texts, const size_t *lengths, size_t n,
+                     const char *folder, Error *e) {
     ByteSet tokens = {0};
     Bpe merges = {0};
     bool ok = check_request(how, e) && learn(how, texts, lengths, n, &tokens, &merges, e) &&

@@ -3,8 +3,8 @@
 #pragma once
 #include "core/base/mem.h"
 
-// One step over foreign bytes (n >= 1): > 0 the length of a valid character; < 0 minus the length of a part that can never
-// become one (the maximal subpart: what one U+FFFD stands for); 0 when more bytes are needed to tell.
+// One step over foreign bytes (n >= 1): > 0 the length of a valid character; < 0 minus the length of a part that can
+// never become one (the maximal subpart: what one U+FFFD stands for); 0 when more bytes are needed to tell.
 int utf8_take(const uint8_t *text, size_t n);
 // Appends valid UTF-8: each maximal invalid part becomes U+FFFD, as Python's errors="replace" does.
 void utf8_clean(const char *text, size_t length, Buf *out);
@@ -27,7 +27,8 @@ static inline size_t utf8_next(const uint8_t *text, uint32_t *c) {
         *c = (uint32_t)(a & 0x0F) << 12 | (uint32_t)(text[1] & 0x3F) << 6 | (text[2] & 0x3F);
         return 3;
     }
-    *c = (uint32_t)(a & 0x07) << 18 | (uint32_t)(text[1] & 0x3F) << 12 | (uint32_t)(text[2] & 0x3F) << 6 | (text[3] & 0x3F);
+    *c = (uint32_t)(a & 0x07) << 18 | (uint32_t)(text[1] & 0x3F) << 12 | (uint32_t)(text[2] & 0x3F) << 6 |
+         (text[3] & 0x3F);
     return 4;
 }
 // The length of the character that ends at `end` > 0 in valid UTF-8.

@@ -100,8 +100,10 @@ bool vocab_add(Tokenizer *t, int64_t id, const char *text, size_t length, Error 
     if (t->tokens[id].kind != TOKEN_UNUSED) return fail(e, EXIT_DATA, "id %" PRId64 " is used twice", id);
     Buf bytes = {0};
     bool normal = alphabet_to_bytes(text, length, &bytes);
-    if (normal) put_token(t, id, TOKEN_NORMAL, bytes.data, bytes.length);
-    else put_token(t, id, TOKEN_RAW, text, length);
+    if (normal)
+        put_token(t, id, TOKEN_NORMAL, bytes.data, bytes.length);
+    else
+        put_token(t, id, TOKEN_RAW, text, length);
     buf_free(&bytes);
     return true;
 }
@@ -153,7 +155,8 @@ bool vocab_index(Tokenizer *t, Error *e) {
 static int32_t find_text(const Tokenizer *t, const char *text, size_t length, Buf *bytes) {
     buf_clear(bytes);
     return length > 0 && utf8_valid(text, length) && alphabet_to_bytes(text, length, bytes)
-               ? vocab_find(t, bytes->data, bytes->length) : -1;
+               ? vocab_find(t, bytes->data, bytes->length)
+               : -1;
 }
 
 bool vocab_merge(Tokenizer *t, const char *left, size_t left_length, const char *right, size_t right_length, Error *e) {
@@ -168,9 +171,11 @@ bool vocab_merge(Tokenizer *t, const char *left, size_t left_length, const char 
         buf_add(&a, b.data, b.length);
         m.result = vocab_find(t, a.data, a.length);
         ok = m.result >= 0;
-        if (ok) bpe_add(&t->bpe, m);
-        else fail(e, EXIT_DATA, "result \"%.*s%.*s\" is not in the vocabulary", (int)MIN(left_length, 64), left,
-                  (int)MIN(right_length, 64), right);
+        if (ok)
+            bpe_add(&t->bpe, m);
+        else
+            fail(e, EXIT_DATA, "result \"%.*s%.*s\" is not in the vocabulary", (int)MIN(left_length, 64), left,
+                 (int)MIN(right_length, 64), right);
     }
     buf_free(&a);
     buf_free(&b);
@@ -189,8 +194,8 @@ static bool place_added(Tokenizer *t, int64_t id, const AddedToken *a, Error *e)
     }
     if (!reserve_id(t, id, e)) return false;
     Token *k = &t->tokens[id];
-    bool raw_same = k->kind == TOKEN_RAW && k->length == a->length &&
-                    memcmp(t->pool.data + k->offset, a->content, a->length) == 0;
+    bool raw_same =
+        k->kind == TOKEN_RAW && k->length == a->length && memcmp(t->pool.data + k->offset, a->content, a->length) == 0;
     if (k->kind != TOKEN_UNUSED && !raw_same && same != id) {
         return fail(e, EXIT_DATA, "\"%s\" has id %" PRId64 ", which is another token's", a->content, id);
     }
@@ -227,8 +232,10 @@ static void add_to_trie(Tokenizer *t, size_t i) {
     const AddedToken *a = &t->added[i];
     Buf form = {0};
     NfcScratch s = {0};
-    if (a->normalized && t->nfc) nfc_append(&s, a->content, a->length, &form);
-    else buf_add(&form, a->content, a->length);
+    if (a->normalized && t->nfc)
+        nfc_append(&s, a->content, a->length, &form);
+    else
+        buf_add(&form, a->content, a->length);
     trie_add(a->normalized ? &t->normalized : &t->raw, form.data, form.length, (int32_t)i);
     nfc_scratch_free(&s);
     buf_free(&form);

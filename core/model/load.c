@@ -3,6 +3,7 @@
 // silently is how wrong models are made.
 #include "core/model/model.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -50,6 +51,12 @@ static bool check_shape(const TensorView *t, const Weight *w, const char *place,
     return false;
 }
 
+// 1 / weight_scale. Scales of this project are float16 values, from which two roundings of the division lead at most 2^-22 away.
+static float inverse_scale(float weight_scale) {
+    float scale = 1 / weight_scale, half = f16_to_f32(f32_to_f16(scale));
+    return fabsf(half - scale) <= 0x1p-22f * scale ? half : scale;
+}
+
 // HF bitnet packing: uint8 [out/4, in]; output row r = i*(out/4)+k is in byte row k, bits 2i; code+1.
 static bool fill_packed(Model *m, const Safetensors *s, const Weight *w, const TensorView *t, bool divides,
                         const char *place, Error *e) {
@@ -63,7 +70,7 @@ static bool fill_packed(Model *m, const Safetensors *s, const Weight *w, const T
     if (!scale_view || scale_view->n_elements != 1 || !dtype_to_f32(scale_view->dtype, scale_view->data, 1, &scale))
         return fail(e, EXIT_DATA, "%s: %s: missing or not a single number; a packed weight needs its scale", place,
                     name);
-    if (divides) scale = 1 / scale;
+    if (divides) scale = inverse_scale(scale);
     const uint8_t *bytes = t->data;
     float *p = m->params + w->offset;
     for (int64_t i = 0; i < 4; i++)

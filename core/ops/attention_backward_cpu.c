@@ -1,6 +1,6 @@
-// attention_backward_cpu: gradients of causal attention inside documents from the kept log-sum-exp (Dao et al. 2022). One
-// part owns a document and a key head, hence its dk, dv and the dq of the group: nothing is added by two threads, and the
-// order (blocks of keys, then blocks of rows, ascending) is the document's own.
+// attention_backward_cpu: gradients of causal attention inside documents from the kept log-sum-exp (Dao et al. 2022).
+// One part owns a document and a key head, hence its dk, dv and the dq of the group: nothing is added by two threads,
+// and the order (blocks of keys, then blocks of rows, ascending) is the document's own.
 // Must not know: how the forward pass was blocked.
 #include "core/base/thread.h"
 #include "core/ops/attention_block.h"
@@ -60,15 +60,18 @@ static void pack_keys(Work *w, const Head *h, int64_t k0, int64_t n_keys) {
 // p, ds of n rows from r0 on against the packed keys.
 static void block_probabilities(Work *w, const Head *h, int64_t r0, int64_t n, int64_t k0, int64_t n_keys) {
     int64_t D = h->rows.D, columns = ROUND_UP(n_keys, GEMM_PANEL);
-    GemmBlock scores = {.c = w->p, .c_row = BLOCK, .a = w->q, .a_row = D, .a_k = 1, .b = w->k_columns, .b_panel = D * GEMM_PANEL};
-    GemmBlock dp = {.c = w->ds, .c_row = BLOCK, .a = w->dout, .a_row = D, .a_k = 1, .b = w->v_columns, .b_panel = D * GEMM_PANEL};
+    GemmBlock scores = {
+        .c = w->p, .c_row = BLOCK, .a = w->q, .a_row = D, .a_k = 1, .b = w->k_columns, .b_panel = D * GEMM_PANEL};
+    GemmBlock dp = {
+        .c = w->ds, .c_row = BLOCK, .a = w->dout, .a_row = D, .a_k = 1, .b = w->v_columns, .b_panel = D * GEMM_PANEL};
     gemm_block(&scores, n, columns, D);
     gemm_block(&dp, n, columns, D);
     for (int64_t i = 0; i < n; i++) {
         int64_t r = r0 + i, t = r / h->rows.G;
         float delta = row_dot(w->dout + i * D, h->out + row_offset(&h->rows, r), D);
         float lse = h->lse[t * h->rows.H + r % h->rows.G];
-        softmax_gradient(w->p + i * BLOCK, w->ds + i * BLOCK, columns, first_key(t, h->window) - k0, t - k0, lse, delta);
+        softmax_gradient(w->p + i * BLOCK, w->ds + i * BLOCK, columns, first_key(t, h->window) - k0, t - k0, lse,
+                         delta);
     }
 }
 
@@ -80,12 +83,24 @@ static void block_gradients(Work *w, const Head *h, int64_t r0, int64_t n, int64
     gemm_pack(w->q_panels, BLOCK * GEMM_PANEL, w->q, D, n, D);
     gemm_pack(w->dout_panels, BLOCK * GEMM_PANEL, w->dout, D, n, D);
     block_probabilities(w, h, r0, n, k0, n_keys);
-    GemmBlock dv = {.c = w->dv, .c_row = D, .a = w->p, .a_row = 1, .a_k = BLOCK, .b = w->dout_panels,
-                    .b_panel = BLOCK * GEMM_PANEL, .add = true};
-    GemmBlock dk = {.c = w->dk, .c_row = D, .a = w->ds, .a_row = 1, .a_k = BLOCK, .b = w->q_panels,
-                    .b_panel = BLOCK * GEMM_PANEL, .add = true};
-    GemmBlock dq = {.c = w->dq, .c_row = D, .a = w->ds, .a_row = BLOCK, .a_k = 1, .b = w->k_panels,
-                    .b_panel = BLOCK * GEMM_PANEL};
+    GemmBlock dv = {.c = w->dv,
+                    .c_row = D,
+                    .a = w->p,
+                    .a_row = 1,
+                    .a_k = BLOCK,
+                    .b = w->dout_panels,
+                    .b_panel = BLOCK * GEMM_PANEL,
+                    .add = true};
+    GemmBlock dk = {.c = w->dk,
+                    .c_row = D,
+                    .a = w->ds,
+                    .a_row = 1,
+                    .a_k = BLOCK,
+                    .b = w->q_panels,
+                    .b_panel = BLOCK * GEMM_PANEL,
+                    .add = true};
+    GemmBlock dq = {
+        .c = w->dq, .c_row = D, .a = w->ds, .a_row = BLOCK, .a_k = 1, .b = w->k_panels, .b_panel = BLOCK * GEMM_PANEL};
     gemm_block(&dv, n_keys, D, n);
     gemm_block(&dk, n_keys, D, n);
     gemm_block(&dq, n, D, n_keys);
@@ -118,9 +133,19 @@ static void backward_part(void *context, int64_t part) {
     const BackwardArgs *a = context;
     int64_t G = a->H / a->KV, doc = part / a->KV, kv = part % a->KV, start = a->starts[doc];
     int64_t row = start * a->H + kv * G, head = row * a->D, key = (start * a->KV + kv) * a->D;
-    Head h = {.rows = {G, a->H, a->D, 0}, .dq = a->dq + head, .dk = a->dk + key, .dv = a->dv + key,
-              .dout = a->dout + head, .out = a->out + head, .lse = a->lse + row, .q = a->q + head, .k = a->k + key,
-              .v = a->v + key, .length = a->starts[doc + 1] - start, .key_stride = a->KV * a->D, .window = a->window,
+    Head h = {.rows = {G, a->H, a->D, 0},
+              .dq = a->dq + head,
+              .dk = a->dk + key,
+              .dv = a->dv + key,
+              .dout = a->dout + head,
+              .out = a->out + head,
+              .lse = a->lse + row,
+              .q = a->q + head,
+              .k = a->k + key,
+              .v = a->v + key,
+              .length = a->starts[doc + 1] - start,
+              .key_stride = a->KV * a->D,
+              .window = a->window,
               .scale = a->scale};
     head_gradients(&h);
 }

@@ -1,6 +1,6 @@
-// attention_block: what forward and backward share: how the query rows of one key head are numbered, gathered and masked.
-// The G = H/KV query heads of a key head see the same keys, so row r of a document stands for token r / G and head r % G of
-// the group; rows and keys are taken in blocks of 64.
+// attention_block: what forward and backward share: how the query rows of one key head are numbered, gathered and
+// masked. The G = H/KV query heads of a key head see the same keys, so row r of a document stands for token r / G and
+// head r % G of the group; rows and keys are taken in blocks of 64.
 // Must not know: softmax, gradients.
 #pragma once
 #include <string.h>
@@ -22,7 +22,8 @@ VEC int64_t row_offset(const Rows *s, int64_t r) { return ((r - s->base) / s->G 
 static inline void gather_rows(float *to, const Rows *s, const float *from, int64_t r0, int64_t n, float factor) {
     for (int64_t i = 0; i < n; i++) {
         const float *row = from + row_offset(s, r0 + i);
-        for (int64_t d = 0; d < s->D; d += VF) vf_store_n(to + i * s->D + d, vf_load_n(row + d, s->D - d) * factor, s->D - d);
+        for (int64_t d = 0; d < s->D; d += VF)
+            vf_store_n(to + i * s->D + d, vf_load_n(row + d, s->D - d) * factor, s->D - d);
     }
 }
 

@@ -1,6 +1,7 @@
-// attention_cpu: causal attention inside documents, forward, and one decode step, block by block with a running softmax
-// (Dao et al. 2022; Milakov & Gimelshein 2018). Blocks of keys begin at multiples of 64 from the document's start, so a
-// row's bits do not depend on which rows are computed with it: a decode step equals the forward pass over the same keys.
+// attention_cpu: causal attention inside documents, forward, and one decode step, block by block with a running
+// softmax (Dao et al. 2022; Milakov & Gimelshein 2018). Blocks of keys begin at multiples of 64 from the document's
+// start, so a row's bits do not depend on which rows are computed with it: a decode step equals the forward pass over
+// the same keys.
 // Must not know: where keys and values are kept.
 #include <math.h>
 
@@ -12,8 +13,8 @@ enum { ALONE = 1 << 17 }; // multiply-adds of a decode step below which waking a
 
 typedef struct Heads { // query rows of one document against one key head
     Rows rows;
-    const float *q, *k, *v; // q at row rows.base; k, v at the document's first key
-    float *out, *lse;       // lse may be NULL
+    const float *q, *k, *v;         // q at row rows.base; k, v at the document's first key
+    float *out, *lse;               // lse may be NULL
     int64_t key_stride, lse_stride; // floats between keys; between the lse of two tokens
     float scale;
     int64_t window;
@@ -27,7 +28,8 @@ typedef struct Work {
     float top[BLOCK], sum[BLOCK]; // running maximum and sum of exponentials of each row
 } Work;
 
-// Scores p[0..n) of one row, of which those in [first, last] are seen -> exp(score - top); out is rescaled to the new top.
+// Scores p[0..n) of one row, of which those in [first, last] are seen -> exp(score - top); out is rescaled to the new
+// top.
 static void softmax_block(Work *w, int64_t i, int64_t n, int64_t first, int64_t last, int64_t D) {
     float *p = w->p + i * BLOCK, *out = w->out + i * D;
     vf highest = vf_set(-INFINITY), sum = {0};
@@ -54,14 +56,21 @@ static void attend_block(Work *w, const Heads *h, int64_t r0, int64_t n, int64_t
     int64_t D = h->rows.D, columns = ROUND_UP(n_keys, GEMM_PANEL);
     gemm_pack_transposed(w->k, D * GEMM_PANEL, h->k + k0 * h->key_stride, h->key_stride, D, n_keys);
     gemm_pack(w->v, BLOCK * GEMM_PANEL, h->v + k0 * h->key_stride, h->key_stride, n_keys, D);
-    GemmBlock scores = {.c = w->p, .c_row = BLOCK, .a = w->q, .a_row = D, .a_k = 1, .b = w->k, .b_panel = D * GEMM_PANEL};
+    GemmBlock scores = {
+        .c = w->p, .c_row = BLOCK, .a = w->q, .a_row = D, .a_k = 1, .b = w->k, .b_panel = D * GEMM_PANEL};
     gemm_block(&scores, n, columns, D);
     for (int64_t i = 0; i < n; i++) {
         int64_t t = (r0 + i) / h->rows.G;
         softmax_block(w, i, columns, first_key(t, h->window) - k0, t - k0, D);
     }
-    GemmBlock values = {.c = w->out, .c_row = D, .a = w->p, .a_row = BLOCK, .a_k = 1, .b = w->v,
-                        .b_panel = BLOCK * GEMM_PANEL, .add = true};
+    GemmBlock values = {.c = w->out,
+                        .c_row = D,
+                        .a = w->p,
+                        .a_row = BLOCK,
+                        .a_k = 1,
+                        .b = w->v,
+                        .b_panel = BLOCK * GEMM_PANEL,
+                        .add = true};
     gemm_block(&values, n, D, n_keys);
 }
 
@@ -98,8 +107,10 @@ static int64_t document_of(const int32_t *starts, int64_t n_docs, int64_t token)
     int64_t low = 0, high = n_docs - 1; // the last document that begins at or before the token
     while (low < high) {
         int64_t middle = (low + high + 1) / 2;
-        if (starts[middle] <= token) low = middle;
-        else high = middle - 1;
+        if (starts[middle] <= token)
+            low = middle;
+        else
+            high = middle - 1;
     }
     return low;
 }
@@ -113,9 +124,16 @@ static void forward_part(void *context, int64_t part) {
         int64_t doc = document_of(a->starts, a->n_docs, row / G), start = a->starts[doc];
         int64_t n = MIN(end, a->starts[doc + 1] * G) - row, key = (start * a->KV + kv) * a->D;
         int64_t head = start * a->H + kv * G;
-        Heads h = {.rows = {G, a->H, a->D, 0}, .q = a->q + head * a->D, .k = a->k + key, .v = a->v + key,
-                   .out = a->out + head * a->D, .lse = a->lse + head, .key_stride = a->KV * a->D, .lse_stride = a->H,
-                   .scale = a->scale, .window = a->window};
+        Heads h = {.rows = {G, a->H, a->D, 0},
+                   .q = a->q + head * a->D,
+                   .k = a->k + key,
+                   .v = a->v + key,
+                   .out = a->out + head * a->D,
+                   .lse = a->lse + head,
+                   .key_stride = a->KV * a->D,
+                   .lse_stride = a->H,
+                   .scale = a->scale,
+                   .window = a->window};
         attend_rows(&h, row - start * G, n);
         row += n;
     }
@@ -148,8 +166,14 @@ static void decode_part(void *context, int64_t part) {
     const DecodeArgs *a = context;
     int64_t G = a->H / a->KV, b = part / a->KV, kv = part % a->KV, head = (b * a->H + kv * G) * a->D;
     int64_t row = (int64_t)(a->lengths[b] - 1) * G;
-    Heads h = {.rows = {G, a->H, a->D, row}, .q = a->q + head, .k = a->keys[b] + kv * a->D, .v = a->values[b] + kv * a->D,
-               .out = a->out + head, .key_stride = a->KV * a->D, .scale = a->scale, .window = a->window};
+    Heads h = {.rows = {G, a->H, a->D, row},
+               .q = a->q + head,
+               .k = a->keys[b] + kv * a->D,
+               .v = a->values[b] + kv * a->D,
+               .out = a->out + head,
+               .key_stride = a->KV * a->D,
+               .scale = a->scale,
+               .window = a->window};
     for (int64_t r = row; r < row + G; r += BLOCK) attend_rows(&h, r, MIN(BLOCK, row + G - r));
 }
 

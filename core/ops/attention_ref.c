@@ -14,7 +14,8 @@ static double dot(const float *a, const float *b, int64_t D) {
 }
 
 // p[0..n): scaled scores of n keys (stride floats apart) -> softmax; returns log-sum-exp.
-static double softmax_scores(double *p, const float *q, const float *k, int64_t stride, float scale, int64_t n, int64_t D) {
+static double softmax_scores(double *p, const float *q, const float *k, int64_t stride, float scale, int64_t n,
+                             int64_t D) {
     double top = -INFINITY, sum = 0.0;
     for (int64_t j = 0; j < n; j++) {
         p[j] = dot(q, k + j * stride, D) * scale;
@@ -92,8 +93,19 @@ void attention_backward_ref(float *dq, float *dk, float *dv, const float *dout, 
     for (int64_t doc = 0; doc < n_docs; doc++) {
         for (int64_t row = starts[doc] * H; row < starts[doc + 1] * H; row++) {
             int64_t t = row / H, first = first_key(starts[doc], t, window), key = (first * KV + row % H / (H / KV)) * D;
-            Gradient g = {dout + row * D, out + row * D,  q + row * D, k + key, v + key,    dq + row * D,
-                          dk_sum + key,   dv_sum + key, lse[row],    scale,   t + 1 - first, KV * D, D};
+            Gradient g = {dout + row * D,
+                          out + row * D,
+                          q + row * D,
+                          k + key,
+                          v + key,
+                          dq + row * D,
+                          dk_sum + key,
+                          dv_sum + key,
+                          lse[row],
+                          scale,
+                          t + 1 - first,
+                          KV * D,
+                          D};
             query_gradient(&g, dq_sum);
         }
     }

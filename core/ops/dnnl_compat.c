@@ -17,7 +17,8 @@ static bool desc_make(dnnl_memory_desc_t *d, const dnnl_dims_t dims, dnnl_data_t
 static bool append_sum(dnnl_post_ops_t ops) {
     return dnnl_post_ops_append_sum(ops, 1.0f, 0, dnnl_data_type_undef) == dnnl_success;
 }
-static bool matmul_desc(dnnl_primitive_desc_t *out, dnnl_engine_t engine, dnnl_memory_desc_t d[3], dnnl_primitive_attr_t attr) {
+static bool matmul_desc(dnnl_primitive_desc_t *out, dnnl_engine_t engine, dnnl_memory_desc_t d[3],
+                        dnnl_primitive_attr_t attr) {
     return dnnl_matmul_primitive_desc_create(out, engine, d[0], d[1], NULL, d[2], attr) == dnnl_success;
 }
 #else
@@ -28,7 +29,8 @@ static bool desc_make(dnnl_memory_desc_t *d, const dnnl_dims_t dims, dnnl_data_t
     return dnnl_memory_desc_init_by_strides(d, 2, dims, type, strides) == dnnl_success;
 }
 static bool append_sum(dnnl_post_ops_t ops) { return dnnl_post_ops_append_sum(ops, 1.0f) == dnnl_success; }
-static bool matmul_desc(dnnl_primitive_desc_t *out, dnnl_engine_t engine, dnnl_memory_desc_t d[3], dnnl_primitive_attr_t attr) {
+static bool matmul_desc(dnnl_primitive_desc_t *out, dnnl_engine_t engine, dnnl_memory_desc_t d[3],
+                        dnnl_primitive_attr_t attr) {
     dnnl_matmul_desc_t op;
     return dnnl_matmul_desc_init(&op, &d[0], &d[1], NULL, &d[2]) == dnnl_success &&
            dnnl_primitive_desc_create(out, &op, attr, engine, NULL) == dnnl_success;
@@ -40,7 +42,8 @@ static void (*set_omp_threads)(int);
 
 static void start(void) {
     if (dnnl_engine_create(&engine, dnnl_cpu, 0) != dnnl_success) engine = NULL;
-    *(void **)&set_omp_threads = dlsym(RTLD_DEFAULT, "omp_set_num_threads"); // absent when oneDNN was built without OpenMP
+    *(void **)&set_omp_threads =
+        dlsym(RTLD_DEFAULT, "omp_set_num_threads"); // absent when oneDNN was built without OpenMP
 }
 
 // C += needs the product's "sum" post-operation. NULL attributes are the default ones.
@@ -49,7 +52,8 @@ static bool attributes(dnnl_primitive_attr_t *attr, bool add) {
     if (!add) return true;
     dnnl_post_ops_t ops = NULL;
     bool ok = dnnl_post_ops_create(&ops) == dnnl_success && append_sum(ops) &&
-              dnnl_primitive_attr_create(attr) == dnnl_success && dnnl_primitive_attr_set_post_ops(*attr, ops) == dnnl_success;
+              dnnl_primitive_attr_create(attr) == dnnl_success &&
+              dnnl_primitive_attr_set_post_ops(*attr, ops) == dnnl_success;
     dnnl_post_ops_destroy(ops);
     return ok;
 }
@@ -58,9 +62,11 @@ static bool execute(dnnl_primitive_t primitive, dnnl_memory_desc_t desc[3], void
     dnnl_stream_t stream = NULL;
     dnnl_memory_t memory[3] = {NULL, NULL, NULL};
     bool ok = dnnl_stream_create(&stream, engine, dnnl_stream_default_flags) == dnnl_success;
-    for (int i = 0; i < 3 && ok; i++) ok = dnnl_memory_create(&memory[i], desc_pointer(&desc[i]), engine, data[i]) == dnnl_success;
+    for (int i = 0; i < 3 && ok; i++)
+        ok = dnnl_memory_create(&memory[i], desc_pointer(&desc[i]), engine, data[i]) == dnnl_success;
     dnnl_exec_arg_t args[] = {{DNNL_ARG_SRC, memory[0]}, {DNNL_ARG_WEIGHTS, memory[1]}, {DNNL_ARG_DST, memory[2]}};
-    ok = ok && dnnl_primitive_execute(primitive, stream, 3, args) == dnnl_success && dnnl_stream_wait(stream) == dnnl_success;
+    ok = ok && dnnl_primitive_execute(primitive, stream, 3, args) == dnnl_success &&
+         dnnl_stream_wait(stream) == dnnl_success;
     for (int i = 0; i < 3; i++) {
         if (memory[i]) dnnl_memory_destroy(memory[i]);
     }
@@ -81,12 +87,14 @@ static bool run(dnnl_memory_desc_t desc[3], void *data[3], bool add) {
     return ok;
 }
 
-bool dnnl_product(float *c, int64_t c_row, DnnlMatrix a, DnnlMatrix b, int64_t M, int64_t J, int64_t K, bool bf16, bool add) {
+bool dnnl_product(float *c, int64_t c_row, DnnlMatrix a, DnnlMatrix b, int64_t M, int64_t J, int64_t K, bool bf16,
+                  bool add) {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, start);
     if (!engine) return false;
     if (set_omp_threads) set_omp_threads(1); // of this thread only: the pool is ours, no second one may spin beside it
-    const dnnl_dims_t dims[3] = {{M, K}, {K, J}, {M, J}}, strides[3] = {{a.row, a.column}, {b.row, b.column}, {c_row, 1}};
+    const dnnl_dims_t dims[3] = {{M, K}, {K, J}, {M, J}},
+                      strides[3] = {{a.row, a.column}, {b.row, b.column}, {c_row, 1}};
     void *data[3] = {(void *)(uintptr_t)a.data, (void *)(uintptr_t)b.data, c};
     dnnl_memory_desc_t desc[3];
     int made = 0;

@@ -1,4 +1,5 @@
-// dnnl_compat: one matrix product through oneDNN's C API, which changed between 2.x and 3.x: nobody else includes dnnl.h.
+// dnnl_compat: one matrix product through oneDNN's C API, which changed between 2.x and 3.x: nobody else includes
+// dnnl.h.
 // Must not know: which products are worth it, how work is split.
 #pragma once
 #include "core/base/base.h"
@@ -9,9 +10,10 @@ typedef struct DnnlMatrix {
     int64_t row, column;
 } DnnlMatrix;
 
-// C[M,J] (+)= A[M,K] B[K,J]; c is float32, rows `c_row` floats apart, sums in float32. Runs on the calling thread alone.
-// Returns false, with c untouched, when this oneDNN has no such product for this machine.
-bool dnnl_product(float *c, int64_t c_row, DnnlMatrix a, DnnlMatrix b, int64_t M, int64_t J, int64_t K, bool bf16, bool add);
+// C[M,J] (+)= A[M,K] B[K,J]; c is float32, rows `c_row` floats apart, sums in float32. Runs on the calling thread
+// alone. Returns false, with c untouched, when this oneDNN has no such product for this machine.
+bool dnnl_product(float *c, int64_t c_row, DnnlMatrix a, DnnlMatrix b, int64_t M, int64_t J, int64_t K, bool bf16,
+                  bool add);
 
 // "2.6.3"; static text of the library that runs (not of the headers).
 const char *dnnl_version_text(void);

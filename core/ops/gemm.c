@@ -43,15 +43,32 @@ VEC void tile(const Tile *t, int R, int P) {
 
 static void tile_of(const Tile *t, int64_t rows, int64_t panels) {
     switch (rows * 8 + panels) {
-    case 1 * 8 + 4: tile(t, 1, 4); break;
-    case 2 * 8 + 2: tile(t, 2, 2); break;
-    case 1 * 8 + 1: tile(t, 1, 1); break;
-    case 2 * 8 + 1: tile(t, 2, 1); break;
-    case 3 * 8 + 1: tile(t, 3, 1); break;
-    case 4 * 8 + 1: tile(t, 4, 1); break;
-    case 5 * 8 + 1: tile(t, 5, 1); break;
-    case 6 * 8 + 1: tile(t, 6, 1); break;
-    default: die("gemm: no kernel for %lld rows and %lld panels", (long long)rows, (long long)panels);
+    case 1 * 8 + 4:
+        tile(t, 1, 4);
+        break;
+    case 2 * 8 + 2:
+        tile(t, 2, 2);
+        break;
+    case 1 * 8 + 1:
+        tile(t, 1, 1);
+        break;
+    case 2 * 8 + 1:
+        tile(t, 2, 1);
+        break;
+    case 3 * 8 + 1:
+        tile(t, 3, 1);
+        break;
+    case 4 * 8 + 1:
+        tile(t, 4, 1);
+        break;
+    case 5 * 8 + 1:
+        tile(t, 5, 1);
+        break;
+    case 6 * 8 + 1:
+        tile(t, 6, 1);
+        break;
+    default:
+        die("gemm: no kernel for %lld rows and %lld panels", (long long)rows, (long long)panels);
     }
 }
 
@@ -104,7 +121,8 @@ VEC vf load_halves(const float *p, const float *q) {
     return MIX(halves[0], halves[1], 0, 1, 2, 3, 4, 5, 6, 7);
 }
 
-// Columns k..k+3 of eight rows: rows 0..3 in the lower halves, 4..7 in the upper, so that no shuffle crosses the middle.
+// Columns k..k+3 of eight rows: rows 0..3 in the lower halves, 4..7 in the upper, so that no shuffle crosses the
+// middle.
 VEC void transpose_4_columns(float *to, int64_t to_stride, const float *from, int64_t stride) {
     vf r[4], pair[4];
     for (int j = 0; j < 4; j++) r[j] = load_halves(from + j * stride, from + (j + 4) * stride);

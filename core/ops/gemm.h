@@ -1,6 +1,7 @@
-// gemm: the inner kernel of every dense product: C[M,J] (+)= A[M,K] B[K,J] on blocks that fit the caches (Goto & van de Geijn
-// 2008). A lies anywhere, with two strides; B is packed in panels of 16 columns. Each element of the result is one chain of
-// fused multiply-adds over k = 0..K-1, then one addition to C: its bits do not depend on the other rows and columns.
+// gemm: the inner kernel of every dense product: C[M,J] (+)= A[M,K] B[K,J] on blocks that fit the caches (Goto & van
+// de Geijn 2008). A lies anywhere, with two strides; B is packed in panels of 16 columns. Each element of the result
+// is one chain of fused multiply-adds over k = 0..K-1, then one addition to C: its bits do not depend on the other
+// rows and columns.
 // Must not know: threads, what the matrices mean.
 #pragma once
 #include "core/base/base.h"

@@ -1,5 +1,5 @@
-// loss_cpu: cross-entropy and the distillation loss, rows in parallel, eight columns at a time. Sums over the vocabulary
-// run in float over blocks of columns and in double over the blocks.
+// loss_cpu: cross-entropy and the distillation loss, rows in parallel, eight columns at a time. Sums over the
+// vocabulary run in float over blocks of columns and in double over the blocks.
 // Must not know: what the weights mean.
 #include <math.h>
 
@@ -110,8 +110,8 @@ static void kl_rows(void *context, int64_t begin, int64_t end) {
         a->loss[n] = 0.0f;
         if (a->weight[n] == 0.0f) continue;
         const float *s = a->student + n * V, *t = a->teacher + n * V;
-        KlRow r = {.s_top = row_top(s, V), .t_top = row_top(t, V), .inv_tau = 1.0f / a->tau,
-                   .slope = a->weight[n] * a->tau};
+        KlRow r = {
+            .s_top = row_top(s, V), .t_top = row_top(t, V), .inv_tau = 1.0f / a->tau, .slope = a->weight[n] * a->tau};
         r.s_log = (float)log(row_exp(NULL, s, r.s_top, r.inv_tau, V));
         r.t_log = (float)log(row_exp(NULL, t, r.t_top, r.inv_tau, V));
         a->loss[n] = (float)(kl_row(&r, a->dlogits + n * V, s, t, V) * a->tau * a->tau);

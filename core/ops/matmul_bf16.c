@@ -1,6 +1,7 @@
-// matmul_bf16: see matmul_bf16.h. Both inputs are converted once per product into memory that is kept and grows to the largest
-// product seen; the result is cut into tiles of fixed size, each one oneDNN product on one thread, so the bits do not depend on
-// the number of threads. They may depend on the number of rows (oneDNN's choice), which is why decoding stays in float32.
+// matmul_bf16: see matmul_bf16.h. Both inputs are converted once per product into memory that is kept and grows to the
+// largest product seen; the result is cut into tiles of fixed size, each one oneDNN product on one thread, so the bits
+// do not depend on the number of threads. They may depend on the number of rows (oneDNN's choice), which is why
+// decoding stays in float32.
 #include "core/ops/matmul_bf16.h"
 
 #include <stdio.h>
@@ -58,7 +59,8 @@ static void product_tile(void *context, int64_t part) {
     DnnlMatrix a = t->a_view, b = t->b_view;
     a.data = t->a + m * a.row;
     b.data = t->b + j * b.column;
-    bool ok = dnnl_product(t->c + m * t->J + j, t->J, a, b, MIN(TILE_ROWS, t->M - m), MIN(TILE_COLUMNS, t->J - j), t->K, true, t->add);
+    bool ok = dnnl_product(t->c + m * t->J + j, t->J, a, b, MIN(TILE_ROWS, t->M - m), MIN(TILE_COLUMNS, t->J - j), t->K,
+                           true, t->add);
     check(ok, "oneDNN %s refuses a bfloat16 product it accepted before", dnnl_version_text());
 }
 
@@ -70,8 +72,15 @@ bool matmul_bf16_forward(float *y, const float *x, const float *w, const float *
                          bool accumulate) {
     if (!in_use || N < FEWEST_ROWS) return false;
     for (int64_t n = 0; bias && n < N; n++) memcpy(y + n * O, bias, (size_t)O * sizeof *y);
-    TileArgs t = {.c = y, .a = converted(&buffers[0], x, N * I), .b = converted(&buffers[1], w, O * I), .M = N, .J = O, .K = I,
-                  .a_view = {NULL, I, 1}, .b_view = {NULL, 1, I}, .add = accumulate || bias};
+    TileArgs t = {.c = y,
+                  .a = converted(&buffers[0], x, N * I),
+                  .b = converted(&buffers[1], w, O * I),
+                  .M = N,
+                  .J = O,
+                  .K = I,
+                  .a_view = {NULL, I, 1},
+                  .b_view = {NULL, 1, I},
+                  .add = accumulate || bias};
     product(&t);
     return true;
 }
@@ -79,21 +88,36 @@ bool matmul_bf16_forward(float *y, const float *x, const float *w, const float *
 bool matmul_bf16_backward_input(float *dx, const float *dy, const float *w, int64_t N, int64_t I, int64_t O,
                                 bool accumulate) {
     if (!in_use || N < FEWEST_ROWS) return false;
-    TileArgs t = {.c = dx, .a = converted(&buffers[0], dy, N * O), .b = converted(&buffers[1], w, O * I), .M = N, .J = I, .K = O,
-                  .a_view = {NULL, O, 1}, .b_view = {NULL, I, 1}, .add = accumulate};
+    TileArgs t = {.c = dx,
+                  .a = converted(&buffers[0], dy, N * O),
+                  .b = converted(&buffers[1], w, O * I),
+                  .M = N,
+                  .J = I,
+                  .K = O,
+                  .a_view = {NULL, O, 1},
+                  .b_view = {NULL, I, 1},
+                  .add = accumulate};
     product(&t);
     return true;
 }
 
 bool matmul_bf16_backward_weight(float *dw, const float *dy, const float *x, int64_t N, int64_t I, int64_t O) {
     if (!in_use || N < FEWEST_ROWS) return false;
-    TileArgs t = {.c = dw, .a = converted(&buffers[0], dy, N * O), .b = converted(&buffers[1], x, N * I), .M = O, .J = I, .K = N,
-                  .a_view = {NULL, 1, O}, .b_view = {NULL, I, 1}, .add = true};
+    TileArgs t = {.c = dw,
+                  .a = converted(&buffers[0], dy, N * O),
+                  .b = converted(&buffers[1], x, N * I),
+                  .M = O,
+                  .J = I,
+                  .K = N,
+                  .a_view = {NULL, 1, O},
+                  .b_view = {NULL, I, 1},
+                  .add = true};
     product(&t);
     return true;
 }
 
-// The processor multiplies bfloat16, and this oneDNN has the three kinds of product (plain, transposed B, transposed A).
+// The processor multiplies bfloat16, and this oneDNN has the three kinds of product (plain, transposed B, transposed
+// A).
 static bool supported(void) {
 #if defined(__x86_64__)
     if (!__builtin_cpu_supports("avx512bf16")) return false;
@@ -103,7 +127,8 @@ static bool supported(void) {
     uint16_t one[4] = {0x3f80, 0x3f80, 0x3f80, 0x3f80};
     float c[4] = {0};
     DnnlMatrix straight = {one, 2, 1}, turned = {one, 1, 2};
-    return dnnl_product(c, 2, straight, straight, 2, 2, 2, true, false) && dnnl_product(c, 2, straight, turned, 2, 2, 2, true, false) &&
+    return dnnl_product(c, 2, straight, straight, 2, 2, 2, true, false) &&
+           dnnl_product(c, 2, straight, turned, 2, 2, 2, true, false) &&
            dnnl_product(c, 2, turned, straight, 2, 2, 2, true, true) && c[3] == 4.0f;
 }
 

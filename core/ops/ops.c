@@ -18,8 +18,8 @@ const Ops ops_cpu = {
 #undef OP
 };
 
-// Blocks of 128 codes in 32 bytes: byte j holds codes j, 32 + j, 64 + j, 96 + j at bits 0, 2, 4, 6. Rows are whole blocks,
-// so the order does not see them.
+// Blocks of 128 codes in 32 bytes: byte j holds codes j, 32 + j, 64 + j, 96 + j at bits 0, 2, 4, 6. Rows are whole
+// blocks, so the order does not see them.
 void ternary_pack(uint8_t *packed, const int8_t *codes, int64_t O, int64_t I) {
     check(I % 128 == 0, "ternary_pack: %lld inputs are no multiple of 128", (long long)I);
     memset(packed, 0, (size_t)(O * I / 4));

@@ -31,8 +31,18 @@ static void adamw_part(void *context, int64_t begin, int64_t end) {
 
 void adamw_cpu(float *param, float *m, float *v, const float *grad, float grad_scale, float lr, float beta1,
                float beta2, float eps, float weight_decay, float bias_correction1, float bias_correction2, int64_t n) {
-    AdamArgs a = {param, m,     v,   grad,         grad_scale,              lr,
-                  beta1, beta2, eps, weight_decay, 1.0f / bias_correction1, 1.0f / bias_correction2};
+    AdamArgs a = {param,
+                  m,
+                  v,
+                  grad,
+                  grad_scale,
+                  lr,
+                  beta1,
+                  beta2,
+                  eps,
+                  weight_decay,
+                  1.0f / bias_correction1,
+                  1.0f / bias_correction2};
     parallel_range(n, ELEMENTS_PER_PART, adamw_part, &a);
 }
 

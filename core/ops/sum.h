@@ -1,5 +1,6 @@
-// sum: one order of addition for sums over long arrays: blocks of 4096 elements, at most 256 runs of blocks (they depend on n
-// alone), runs in order. Must not know: what is added.
+// sum: one order of addition for sums over long arrays: blocks of 4096 elements, at most 256 runs of blocks (they
+// depend on n alone), runs in order.
+// Must not know: what is added.
 #pragma once
 #include "core/base/base.h"
 

@@ -1,5 +1,6 @@
-// ternary_cpu: the two quantisers of BitNet b1.58 (Ma et al. 2024), eight elements at a time, and the integer product.
-// The results are the reference's, bit for bit: the quantisers round single numbers the same way, the product adds integers.
+// ternary_cpu: the two quantisers of BitNet b1.58 (Ma et al. 2024), eight elements at a time, and the integer
+// product. The results are the reference's, bit for bit: the quantisers round single numbers the same way, the
+// product adds integers.
 // Must not know: any file format (the 2-bit order is ops.def's).
 #include <math.h>
 
@@ -138,7 +139,8 @@ VEC void row_dots(int32_t *dots, const uint8_t *packed, const int8_t *q, int64_t
             const int8_t *x = q + r * I + i;
             for (int j = 0; j < 32; j++) {
                 int byte = packed[i / 4 + j];
-                sum += x[j] * (byte & 3) + x[j + 32] * (byte >> 2 & 3) + x[j + 64] * (byte >> 4 & 3) + x[j + 96] * (byte >> 6);
+                sum += x[j] * (byte & 3) + x[j + 32] * (byte >> 2 & 3) + x[j + 64] * (byte >> 4 & 3) +
+                       x[j + 96] * (byte >> 6);
             }
         }
         dots[r] = sum;
@@ -167,7 +169,8 @@ VEC void token_outputs(const ProductArgs *a, int64_t n, int64_t begin, int64_t e
     for (int r = 0; r < R; r++) sums[r] = sum_of(a->q + (n + r) * a->I, a->I);
     for (int64_t o = begin; o < end; o++) {
         row_dots(dots, a->packed + o * (a->I / 4), a->q + n * a->I, a->I, R);
-        for (int r = 0; r < R; r++) a->y[(n + r) * a->O + o] = (float)(dots[r] - sums[r]) * a->inv_scale[n + r] * a->scale;
+        for (int r = 0; r < R; r++)
+            a->y[(n + r) * a->O + o] = (float)(dots[r] - sums[r]) * a->inv_scale[n + r] * a->scale;
     }
 }
 
@@ -182,6 +185,8 @@ void ternary_matmul_cpu(float *y, const int8_t *q, const float *inv_scale, const
                         int64_t N, int64_t I, int64_t O) {
     check(I % 128 == 0, "ternary_matmul: %lld inputs are no multiple of 128", (long long)I);
     ProductArgs a = {y, q, inv_scale, packed, scale, N, I, O};
-    if (N * I * O >= ALONE) parallel_range(O, OUTPUTS_PER_PART, product_part, &a);
-    else product_part(&a, 0, O);
+    if (N * I * O >= ALONE)
+        parallel_range(O, OUTPUTS_PER_PART, product_part, &a);
+    else
+        product_part(&a, 0, O);
 }

@@ -43,7 +43,8 @@ void ternary_matmul_ref(float *y, const int8_t *q, const float *inv_scale, const
                 uint8_t byte = packed[o * (I / 4) + i / 128 * 32 + i % 32];
                 sum += q[n * I + i] * ((byte >> (2 * (i % 128 / 32)) & 3) - 1);
             }
-            y[n * O + o] = (float)sum * inv_scale[n] * scale; // in this order, so that every version gives the same bits
+            y[n * O + o] =
+                (float)sum * inv_scale[n] * scale; // in this order, so that every version gives the same bits
         }
     }
 }

@@ -1,8 +1,9 @@
-// vec_math: eight floats at a time, in C that any compiler with vector extensions takes; AVX2 + FMA where the target has them.
-// Owns: loads with a tail, fused multiply-add, fixed-order sums, exp, sin and cos. Must not know: any operation.
+// vec_math: eight floats at a time, in C that any compiler with vector extensions takes; AVX2 + FMA where the target has
+// them. Owns: loads with a tail, fused multiply-add, fixed-order sums, exp, sin and cos.
+// Must not know: any operation.
 //
-// Errors (units in the last place of the exact result, measured over the whole range by tests/unit/test_ops_vec_math.c):
-//   vf_exp    < 2 ulp over [-87.3, 88.7]; above: +infinity; below: gradual underflow to 0; NaN stays NaN
+// Errors, in units in the last place of the exact result (tests/unit/test_ops_vec_math.c walks the whole range):
+//   vf_exp    < 2 ulp up to 88.7, gradual underflow below -87.3 included; above: +infinity; NaN stays NaN
 //   vf_sincos < 2^-24 absolute for |x| < 2^20
 #pragma once
 #include <stdint.h>
@@ -17,8 +18,8 @@
 typedef float vf __attribute__((vector_size(32)));
 typedef int32_t vi __attribute__((vector_size(32)));
 typedef uint32_t vu __attribute__((vector_size(32)));
-typedef float vh __attribute__((vector_size(16)));   // half of a vf
-typedef double vd __attribute__((vector_size(32)));  // that half in double
+typedef float vh __attribute__((vector_size(16)));  // half of a vf
+typedef double vd __attribute__((vector_size(32))); // that half in double
 typedef int64_t vl __attribute__((vector_size(32)));
 
 #define VEC static inline __attribute__((always_inline))
@@ -36,17 +37,17 @@ VEC void vf_store(float *p, vf v) { memcpy(p, &v, sizeof v); }
 // All ones in lanes 0..n-1.
 VEC vi vf_first(int64_t n) {
     const vi lane = {0, 1, 2, 3, 4, 5, 6, 7};
-    return lane < (int32_t)(n < VF ? n : VF);
+    return lane < (int32_t)(n > VF ? VF : n < 0 ? 0 : n);
 }
 
-// The first n of eight lanes (all when n >= 8); missing lanes read 0 and their memory is not touched.
+// The first n of eight lanes (all when n >= 8, none when n <= 0); the others read 0, their memory is not touched.
 VEC vf vf_load_n(const float *p, int64_t n) {
     if (n >= VF) return vf_load(p);
 #ifdef __AVX2__
     return _mm256_maskload_ps(p, (__m256i)vf_first(n));
 #else
     vf v = {0};
-    memcpy(&v, p, (size_t)n * sizeof *p);
+    if (n > 0) memcpy(&v, p, (size_t)n * sizeof *p);
     return v;
 #endif
 }
@@ -59,7 +60,7 @@ VEC void vf_store_n(float *p, vf v, int64_t n) {
 #ifdef __AVX2__
     _mm256_maskstore_ps(p, (__m256i)vf_first(n), v);
 #else
-    memcpy(p, &v, (size_t)n * sizeof *p);
+    if (n > 0) memcpy(p, &v, (size_t)n * sizeof *p);
 #endif
 }
 
@@ -121,7 +122,7 @@ VEC vf vf_exp(vf x) {
     p = vf_fma(p, r, vf_set(5.0000001201e-1f));
     p = vf_fma(p, r * r, r) + 1.0f;
     vi exponent = (vi)shifted - 0x4b400000, first = exponent >> 1, second = exponent - first; // 2^k in two steps:
-    return p * (vf)((vu)(first + 127) << 23) * (vf)((vu)(second + 127) << 23);              // no step over- or underflows
+    return p * (vf)((vu)(first + 127) << 23) * (vf)((vu)(second + 127) << 23); // no step over- or underflows
 }
 
 // Sine and cosine in double: reduction by pi/2 in two parts (fdlibm), then the Taylor polynomials on [-pi/4, pi/4].
@@ -130,7 +131,8 @@ VEC void vd_sincos(vd x, vd *sine, vd *cosine) {
     vd r = (x - k * 1.57079632673412561417e+00) - k * 6.07710050650619224932e-11, z = r * r;
     vd s = r + r * z * (-1.0 / 6 + z * (1.0 / 120 + z * (-1.0 / 5040 + z * (1.0 / 362880))));
     vd c = 1.0 + z * (-0.5 + z * (1.0 / 24 + z * (-1.0 / 720 + z * (1.0 / 40320 + z * (-1.0 / 3628800)))));
-    vl quadrant = (vl)shifted, odd = -(quadrant & 1); // all ones where the quadrant is odd: sine and cosine change places
+    vl quadrant = (vl)shifted,
+       odd = -(quadrant & 1); // all ones where the quadrant is odd: sine and cosine change places
     vl s_bits = (odd & (vl)c) | (~odd & (vl)s), c_bits = (odd & (vl)s) | (~odd & (vl)c);
     *sine = (vd)(s_bits ^ ((quadrant & 2) << 62));
     *cosine = (vd)(c_bits ^ (((quadrant + 1) & 2) << 62));

@@ -1,6 +1,6 @@
-// bench_ops: one table: every operation of ops_cpu at the shapes of the small models: ms (median and best of 7) and GFLOP/s or
-// GB/s of the median. With one thread the clock is that thread's processor time, which a busy machine disturbs less.
-// usage: bench_ops [threads] [name part]
+// bench_ops: one table: every operation of ops_cpu at the shapes of the small models: ms (median and best of 7) and
+// GFLOP/s or GB/s of the median. With one thread the clock is that thread's processor time, which a busy machine
+// disturbs less. usage: bench_ops [threads] [name part]
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -69,7 +69,8 @@ static void attention(const Row *r) {
     ops_cpu.attention_forward(f[0], f[3], f[1], f[2], f[4], starts, make_starts(r), 0.18f, 0, H, KV, D);
 }
 static void attention_backward(const Row *r) {
-    ops_cpu.attention_backward(f[0], f[3], f[7], f[1], f[2], f[8], f[4], f[5], f[6], starts, make_starts(r), 0.18f, 0, H, KV, D);
+    ops_cpu.attention_backward(f[0], f[3], f[7], f[1], f[2], f[8], f[4], f[5], f[6], starts, make_starts(r), 0.18f, 0,
+                               H, KV, D);
 }
 static void decode(const Row *r) { // a sequences of b keys; all read their own part of two buffers
     const float *keys[256], *values[256];
@@ -82,15 +83,17 @@ static void decode(const Row *r) { // a sequences of b keys; all read their own 
     ops_cpu.attention_decode(f[0], f[4], keys, values, lengths, 0.18f, 0, r->a, H, KV, D);
 }
 
-#define PRODUCT(op, run, N, I, O) {op, N, I, O, run, 2.0 * (N) * (I) * (O), 0}
-#define PRODUCTS(N, I, O)                                  \
-    PRODUCT("matmul_forward", forward, N, I, O),           \
-    PRODUCT("matmul_backward_input", backward_input, N, I, O), \
-    PRODUCT("matmul_backward_weight", backward_weight, N, I, O)
-#define MEMORY(op, run, a, b, c, floats) {op, a, b, c, run, 0, 4.0 * (floats)}
-#define ATTENTION(N, T)                                                                                       \
-    {"attention_forward", N, T, 0, attention, 4.0 * H * D * (N) * ((T) + 1) / 2, 0},                          \
-    {"attention_backward", N, T, 0, attention_backward, 10.0 * H * D * (N) * ((T) + 1) / 2, 0}
+#define PRODUCT(op, run, N, I, O)                                                                                      \
+    { op, N, I, O, run, 2.0 * (N) * (I) * (O), 0 }
+#define PRODUCTS(N, I, O)                                                                                              \
+    PRODUCT("matmul_forward", forward, N, I, O), PRODUCT("matmul_backward_input", backward_input, N, I, O),            \
+        PRODUCT("matmul_backward_weight", backward_weight, N, I, O)
+#define MEMORY(op, run, a, b, c, floats)                                                                               \
+    { op, a, b, c, run, 0, 4.0 * (floats) }
+#define ATTENTION(N, T)                                                                                                \
+    {"attention_forward", N, T, 0, attention, 4.0 * H * D * (N) * ((T) + 1) / 2, 0}, {                                 \
+        "attention_backward", N, T, 0, attention_backward, 10.0 * H *D *(N) * ((T) + 1) / 2, 0                         \
+    }
 
 static const Row rows[] = {
     PRODUCTS(2048, 256, 256),
@@ -113,9 +116,9 @@ static const Row rows[] = {
     ATTENTION(2048, 100),
     ATTENTION(2048, 200),
     ATTENTION(2048, 2048),
-    {"attention_decode", 1, 200, 0, decode, 4.0 * H * D * 200, 0},
-    {"attention_decode", 32, 200, 0, decode, 4.0 * H * D * 200 * 32, 0},
-    {"attention_decode", 128, 200, 0, decode, 4.0 * H * D * 200 * 128, 0},
+    {"attention_decode", 1, 200, 0, decode, 4.0 * H *D * 200, 0},
+    {"attention_decode", 32, 200, 0, decode, 4.0 * H *D * 200 * 32, 0},
+    {"attention_decode", 128, 200, 0, decode, 4.0 * H *D * 200 * 128, 0},
     MEMORY("rmsnorm_forward", norm, 2048, 256, 0, 2 * 2048 * 256),
     MEMORY("rmsnorm_backward", norm_backward, 2048, 256, 0, 4 * 2048 * 256),
     MEMORY("rope", rotate, 2048, 8, 32, 2 * 2048 * 256),
@@ -151,7 +154,8 @@ static void measure(const Row *r) {
     }
     qsort(ms, REPEATS, sizeof *ms, by_value);
     char shape[64];
-    snprintf(shape, sizeof shape, r->c ? "%lld x %lld x %lld" : "%lld x %lld", (long long)r->a, (long long)r->b, (long long)r->c);
+    snprintf(shape, sizeof shape, r->c ? "%lld x %lld x %lld" : "%lld x %lld", (long long)r->a, (long long)r->b,
+             (long long)r->c);
     printf("%-24s %-20s %9.4f %9.4f %8.1f %s\n", r->op, shape, ms[REPEATS / 2], ms[0],
            (r->flop + r->bytes) / ms[REPEATS / 2] * 1e-6, r->flop > 0 ? "GFLOP/s" : "GB/s");
 }

@@ -1,5 +1,5 @@
 // support_ops: see support_ops.h.
-#include "support_ops.h"
+#include "tests/unit/support_ops.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -54,11 +54,13 @@ static void check_fences(const Case *c) {
     for (int i = 0; i < c->n_tensors; i++) {
         const Tensor *t = &c->t[i];
         for (int64_t j = 0; j < FENCE; j++) {
-            if (!same_bits(t->block + j * 4, &sentinel, 4) || !same_bits(t->block + (FENCE + t->n + j) * 4, &sentinel, 4)) {
+            if (!same_bits(t->block + j * 4, &sentinel, 4) ||
+                !same_bits(t->block + (FENCE + t->n + j) * 4, &sentinel, 4)) {
                 fail_msg("%s: tensor %d: wrote outside, %lld floats off\n", c->name, i, (long long)j);
             }
         }
-        if (!t->written && !same_bits(t->data, t->initial, (size_t)t->n * 4)) fail_msg("%s: input %d changed\n", c->name, i);
+        if (!t->written && !same_bits(t->data, t->initial, (size_t)t->n * 4))
+            fail_msg("%s: input %d changed\n", c->name, i);
     }
 }
 
@@ -68,7 +70,8 @@ static void check_close(const Case *c, int tensor) {
     for (int64_t i = 0; i < t->n; i++) squares += (double)t->expected[i] * t->expected[i];
     double rms = sqrt(squares / (double)MAX(t->n, 1));
     for (int64_t i = 0; i < t->n; i++) {
-        double off = fabs((double)t->data[i] - t->expected[i]), allowed = t->tolerance * (fabs(t->expected[i]) + rms + c->cancelled);
+        double off = fabs((double)t->data[i] - t->expected[i]),
+               allowed = t->tolerance * (fabs(t->expected[i]) + rms + c->cancelled);
         if (!(off <= allowed)) {
             fail_msg("%s: tensor %d [%lld of %lld]: %.9g, expected %.9g: off by %.3g, allowed %.3g\n", c->name, tensor,
                      (long long)i, (long long)t->n, t->data[i], t->expected[i], off, allowed);

@@ -1,5 +1,5 @@
-// support_ops: one operation under judgement: tensors between sentinels, _cpu against _ref, the same bits again and with 1, 2
-// and 3 threads, inputs untouched.
+// support_ops: one operation under judgement: tensors between sentinels, _cpu against _ref, the same bits again and
+// with 1, 2 and 3 threads, inputs untouched.
 #pragma once
 #include <stdarg.h>
 #include <stddef.h>
@@ -16,9 +16,9 @@
 #define EPS 1.1920929e-7 // distance from 1 to the next float32
 
 typedef struct Tensor {
-    float *data;     // what the operation sees
+    float *data; // what the operation sees
     int64_t n;
-    bool written;    // an output (or accumulated into); inputs must stay as they are
+    bool written;     // an output (or accumulated into); inputs must stay as they are
     double tolerance; // of an output, relative to |expected| + rms(expected); see check_op
     float *initial, *expected;
     char *block;
@@ -41,12 +41,12 @@ typedef struct Case {
 void fill_normal(float *x, int64_t n, uint64_t stream); // standard normal
 // Adds a tensor of n standard normal numbers (its own stream) and returns its data. tolerance 0: input.
 float *case_tensor(Case *c, int64_t n, double tolerance);
-// Runs _ref once and _cpu with 1, 2, 3 threads, twice each. Outputs must obey |cpu - ref| <= tolerance * (|ref| + rms(ref) + cancelled):
-// the size of a rounding error is set by the sums that led to an element, whose typical size is the rms of the tensor.
-// Frees the tensors.
+// Runs _ref once and _cpu with 1, 2, 3 threads, twice each. Outputs must obey |cpu - ref| <= tolerance * (|ref| +
+// rms(ref) + cancelled): the size of a rounding error is set by the sums that led to an element, whose typical size is
+// the rms of the tensor. Frees the tensors.
 void check_op(Case *c);
-// Central difference of sum(out * g) in x[i] against the analytic gradient; `eval` runs the forward pass on c and returns the
-// sum in double. Steps of 1/64 with float32 results: error about rms(out) * EPS * 64 + O(step^2).
+// Central difference of sum(out * g) in x[i] against the analytic gradient; `eval` runs the forward pass on c and
+// returns the sum in double. Steps of 1/64 with float32 results: error about rms(out) * EPS * 64 + O(step^2).
 void check_gradient(Case *c, double (*eval)(Case *c), float *x, const float *dx, int64_t n, double tolerance);
 void case_free(Case *c);
 bool same_bits(const void *a, const void *b, size_t bytes);

@@ -1,4 +1,5 @@
-// half: all 65536 numbers of both formats round-trip, and every boundary between neighbours rounds to nearest, ties to even.
+// half: all 65536 numbers of both formats round-trip, and every boundary between neighbours rounds to nearest, ties to
+// even.
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -50,7 +51,8 @@ static void test_rounding(void **state) {
 
 static void test_ends(void **state) {
     (void)state;
-    assert_true(half_to_float(1) == 0x1p-24f && half_to_float(0x3ff) == 1023 * 0x1p-24f && half_to_float(0x400) == 0x1p-14f);
+    assert_true(half_to_float(1) == 0x1p-24f && half_to_float(0x3ff) == 1023 * 0x1p-24f &&
+                half_to_float(0x400) == 0x1p-14f);
     assert_true(half_to_float(0x3c00) == 1.0f && half_to_float(0xc000) == -2.0f && half_to_float(0x7bff) == 65504.0f);
     assert_int_equal(float_to_half(65519.996f), 0x7bff);
     assert_int_equal(float_to_half(65520.0f), 0x7c00);

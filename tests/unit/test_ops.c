@@ -1,6 +1,6 @@
-// Norm, rotary embedding, gated activations, table look-up, addition, AdamW, sum of squares: _cpu against _ref over awkward
-// shapes, closed forms, gradients by difference.
-#include "support_ops.h"
+// Norm, rotary embedding, gated activations, table look-up, addition, AdamW, sum of squares: _cpu against _ref over
+// awkward shapes, closed forms, gradients by difference.
+#include "tests/unit/support_ops.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -23,7 +23,8 @@ static void run_norm(const Ops *ops, Case *c) {
 }
 
 static void run_norm_backward(const Ops *ops, Case *c) {
-    ops->rmsnorm_backward(c->t[0].data, c->t[1].data, c->t[2].data, c->t[3].data, c->t[4].data, c->t[5].data, c->N, c->C);
+    ops->rmsnorm_backward(c->t[0].data, c->t[1].data, c->t[2].data, c->t[3].data, c->t[4].data, c->t[5].data, c->N,
+                          c->C);
 }
 
 // Sums of C squares (all positive: their relative error is at most EPS sqrt(C)); over rows N terms for dw.
@@ -62,7 +63,8 @@ static void test_norm_gradient(void **state) {
     (void)state;
     Case c = {.name = "rmsnorm", .N = 3, .C = 5};
     case_tensor(&c, 15, 0);
-    float *rstd = case_tensor(&c, 3, 0), *x = case_tensor(&c, 15, 0), *w = case_tensor(&c, 5, 0), *g = case_tensor(&c, 15, 0);
+    float *rstd = case_tensor(&c, 3, 0), *x = case_tensor(&c, 15, 0), *w = case_tensor(&c, 5, 0),
+          *g = case_tensor(&c, 15, 0);
     float *dx = case_tensor(&c, 15, 0), *dw = case_tensor(&c, 5, 0);
     memset(dx, 0, 15 * sizeof *dx);
     memset(dw, 0, 5 * sizeof *dw);
@@ -84,8 +86,14 @@ static void test_rope(void **state) {
     int32_t position[70];
     for (int i = 0; i < 70; i++) position[i] = i < 60 ? i * i : 1000000 - i; // long contexts too
     for (size_t i = 0; i < 2 * COUNT_OF(heads); i++) {
-        Case c = {.run = run_rope, .name = "rope", .N = 70, .H = heads[i / 2][0], .D = heads[i / 2][1], .flag = i % 2,
-                  .ids = position, .number = i < 4 ? 1.0f : 1.3f};
+        Case c = {.run = run_rope,
+                  .name = "rope",
+                  .N = 70,
+                  .H = heads[i / 2][0],
+                  .D = heads[i / 2][1],
+                  .flag = i % 2,
+                  .ids = position,
+                  .number = i < 4 ? 1.0f : 1.3f};
         case_tensor(&c, c.N * c.H * c.D, 4 * EPS);
         float *inv_freq = case_tensor(&c, c.D / 2, 0);
         for (int64_t d = 0; d < c.D / 2; d++) inv_freq[d] = powf(10000.0f, -2.0f * (float)d / (float)c.D);
@@ -105,7 +113,9 @@ static void test_rope_by_hand(void **state) {
     for (int i = 0; i < 8; i++) assert_true(fabsf(x[i] - (float)(i + 1)) < 4e-6f);
 }
 
-static void run_glu(const Ops *ops, Case *c) { ops->glu_forward(c->t[0].data, c->t[1].data, c->t[2].data, c->act, c->N); }
+static void run_glu(const Ops *ops, Case *c) {
+    ops->glu_forward(c->t[0].data, c->t[1].data, c->t[2].data, c->act, c->N);
+}
 
 static void run_glu_backward(const Ops *ops, Case *c) {
     ops->glu_backward(c->t[0].data, c->t[1].data, c->t[2].data, c->t[3].data, c->t[4].data, c->act, c->N);
@@ -193,7 +203,8 @@ static void test_embed(void **state) {
 static void run_add(const Ops *ops, Case *c) { ops->add(c->t[0].data, c->t[1].data, c->N); }
 
 static void run_adamw(const Ops *ops, Case *c) {
-    ops->adamw(c->t[0].data, c->t[1].data, c->t[2].data, c->t[3].data, 0.7f, 1e-2f, 0.9f, 0.95f, 1e-8f, 0.1f, 0.19f, 0.0975f, c->N);
+    ops->adamw(c->t[0].data, c->t[1].data, c->t[2].data, c->t[3].data, 0.7f, 1e-2f, 0.9f, 0.95f, 1e-8f, 0.1f, 0.19f,
+               0.0975f, c->N);
 }
 
 static void run_squares(const Ops *ops, Case *c) {
@@ -229,7 +240,8 @@ static void test_adamw_first_step(void **state) {
     (void)state;
     float p[] = {1, 1, 2}, m[3] = {0}, v[3] = {0}, g[] = {5, -1e-3f, 0};
     adamw_cpu(p, m, v, g, 1.0f, 0.1f, 0.9f, 0.999f, 1e-12f, 0.5f, 1.0f - 0.9f, 1.0f - 0.999f, 3);
-    assert_true(fabs(p[0] - (1 - 0.1 - 0.05)) < 1e-5 && fabs(p[1] - (1 + 0.1 - 0.05)) < 1e-5 && fabs(p[2] - 1.9) < 1e-6);
+    assert_true(fabs(p[0] - (1 - 0.1 - 0.05)) < 1e-5 && fabs(p[1] - (1 + 0.1 - 0.05)) < 1e-5 &&
+                fabs(p[2] - 1.9) < 1e-6);
     double sum;
     sum_squares_cpu(&sum, g, 0);
     assert_true(sum == 0);
@@ -249,12 +261,18 @@ static void test_sum_squares_is_double(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_tables_are_whole),   cmocka_unit_test(test_norm),
-        cmocka_unit_test(test_norm_gradient),      cmocka_unit_test(test_rope),
-        cmocka_unit_test(test_rope_by_hand),       cmocka_unit_test(test_glu),
-        cmocka_unit_test(test_glu_gradient),       cmocka_unit_test(test_glu_extremes),
-        cmocka_unit_test(test_embed),              cmocka_unit_test(test_elementwise),
-        cmocka_unit_test(test_adamw_first_step),   cmocka_unit_test(test_sum_squares_is_double),
+        cmocka_unit_test(test_tables_are_whole),
+        cmocka_unit_test(test_norm),
+        cmocka_unit_test(test_norm_gradient),
+        cmocka_unit_test(test_rope),
+        cmocka_unit_test(test_rope_by_hand),
+        cmocka_unit_test(test_glu),
+        cmocka_unit_test(test_glu_gradient),
+        cmocka_unit_test(test_glu_extremes),
+        cmocka_unit_test(test_embed),
+        cmocka_unit_test(test_elementwise),
+        cmocka_unit_test(test_adamw_first_step),
+        cmocka_unit_test(test_sum_squares_is_double),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,5 @@
 // Attention: _cpu against _ref over awkward heads, lengths and windows; decode equals forward; closed forms; gradients.
-#include "support_ops.h"
+#include "tests/unit/support_ops.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -8,8 +8,9 @@
 #include "core/base/mem.h"
 #include "core/base/thread.h"
 
-// Scores are sums of D products, outputs sums of up to T probabilities times values, and an error d of a score is a relative
-// error d of its probability: about EPS (sqrt(D) + sqrt(T)) with unit normals; the backward pass does it twice over.
+// Scores are sums of D products, outputs sums of up to T probabilities times values, and an error d of a score is a
+// relative error d of its probability: about EPS (sqrt(D) + sqrt(T)) with unit normals; the backward pass does it twice
+// over.
 static double tolerance(const Case *c, int64_t T) { return 8 * EPS * (sqrt((double)c->D) + sqrt((double)T)); }
 
 enum { MAX_DOCS = 64 };
@@ -30,8 +31,8 @@ static Layout layout_of(const int *lengths, int n) {
 
 static void run_forward(const Ops *ops, Case *c) {
     Tensor *t = c->t;
-    ops->attention_forward(t[0].data, t[1].data, t[2].data, t[3].data, t[4].data, c->ids, c->n_docs, c->number, c->window,
-                           c->H, c->KV, c->D);
+    ops->attention_forward(t[0].data, t[1].data, t[2].data, t[3].data, t[4].data, c->ids, c->n_docs, c->number,
+                           c->window, c->H, c->KV, c->D);
 }
 
 static void run_backward(const Ops *ops, Case *c) {
@@ -42,8 +43,15 @@ static void run_backward(const Ops *ops, Case *c) {
 
 static void both_cases(const Layout *l, int64_t H, int64_t KV, int64_t D, int64_t window) {
     int64_t N = l->starts[l->n];
-    Case c = {.run = run_forward, .name = "attention_forward", .ids = l->starts, .n_docs = l->n, .window = window, .H = H,
-              .KV = KV, .D = D, .number = 1 / sqrtf((float)D)};
+    Case c = {.run = run_forward,
+              .name = "attention_forward",
+              .ids = l->starts,
+              .n_docs = l->n,
+              .window = window,
+              .H = H,
+              .KV = KV,
+              .D = D,
+              .number = 1 / sqrtf((float)D)};
     case_tensor(&c, N * H * D, tolerance(&c, l->longest));
     case_tensor(&c, N * H, tolerance(&c, l->longest));
     case_tensor(&c, N * H * D, 0);
@@ -100,8 +108,10 @@ static void test_decode_equals_forward(void **state) {
     enum { N = 140, H = 6, KV = 2, D = 24 };
     for (int64_t window = 0; window < 140; window += 50) {
         Case c = {.name = "decode"};
-        float *out = case_tensor(&c, N * H * D, 0), *lse = case_tensor(&c, N * H, 0), *q = case_tensor(&c, N * H * D, 0);
-        float *k = case_tensor(&c, N * KV * D, 0), *v = case_tensor(&c, N * KV * D, 0), *one = case_tensor(&c, N * H * D, 0);
+        float *out = case_tensor(&c, N * H * D, 0), *lse = case_tensor(&c, N * H, 0),
+              *q = case_tensor(&c, N * H * D, 0);
+        float *k = case_tensor(&c, N * KV * D, 0), *v = case_tensor(&c, N * KV * D, 0),
+              *one = case_tensor(&c, N * H * D, 0);
         attention_forward_cpu(out, lse, q, k, v, (int32_t[]){0, N}, 1, 0.2f, window, H, KV, D);
         const float *keys[N], *values[N];
         int32_t lengths[N];
@@ -119,15 +129,23 @@ static void test_decode_equals_forward(void **state) {
 }
 
 static void run_decode(const Ops *ops, Case *c) {
-    ops->attention_decode(c->t[0].data, c->t[1].data, c->keys, c->values, c->ids, c->number, c->window, c->N, c->H, c->KV, c->D);
+    ops->attention_decode(c->t[0].data, c->t[1].data, c->keys, c->values, c->ids, c->number, c->window, c->N, c->H,
+                          c->KV, c->D);
 }
 
 static void test_decode(void **state) {
     (void)state;
     int32_t lengths[] = {1, 2, 64, 65, 200, 7};
     for (int64_t window = 0; window < 80; window += 70) {
-        Case c = {.run = run_decode, .name = "attention_decode", .N = 6, .H = 10, .KV = 2, .D = 20, .number = 0.3f,
-                  .ids = lengths, .window = window};
+        Case c = {.run = run_decode,
+                  .name = "attention_decode",
+                  .N = 6,
+                  .H = 10,
+                  .KV = 2,
+                  .D = 20,
+                  .number = 0.3f,
+                  .ids = lengths,
+                  .window = window};
         case_tensor(&c, c.N * c.H * c.D, tolerance(&c, 200));
         case_tensor(&c, c.N * c.H * c.D, 0);
         const float *keys[6], *values[6];
@@ -181,8 +199,8 @@ static void test_extreme_scores(void **state) {
 static double weighted_output(Case *c) {
     double sum = 0;
     Tensor *t = c->t;
-    attention_forward_ref(t[0].data, t[1].data, t[2].data, t[3].data, t[4].data, c->ids, c->n_docs, c->number, c->window, c->H,
-                          c->KV, c->D);
+    attention_forward_ref(t[0].data, t[1].data, t[2].data, t[3].data, t[4].data, c->ids, c->n_docs, c->number,
+                          c->window, c->H, c->KV, c->D);
     for (int64_t i = 0; i < t[0].n; i++) sum += (double)t[0].data[i] * t[5].data[i];
     return sum;
 }
@@ -191,7 +209,14 @@ static void test_gradients_by_difference(void **state) {
     (void)state;
     Layout l = layout_of((int[]){4, 1, 6}, 3);
     for (int64_t window = 0; window < 4; window += 3) {
-        Case c = {.name = "attention", .ids = l.starts, .n_docs = l.n, .window = window, .H = 4, .KV = 2, .D = 3, .number = 0.5f};
+        Case c = {.name = "attention",
+                  .ids = l.starts,
+                  .n_docs = l.n,
+                  .window = window,
+                  .H = 4,
+                  .KV = 2,
+                  .D = 3,
+                  .number = 0.5f};
         int64_t N = 11;
         float *out = case_tensor(&c, N * 12, 0), *lse = case_tensor(&c, N * 4, 0), *q = case_tensor(&c, N * 12, 0);
         float *k = case_tensor(&c, N * 6, 0), *v = case_tensor(&c, N * 6, 0), *g = case_tensor(&c, N * 12, 0);

@@ -1,5 +1,5 @@
 // Cross-entropy and the distillation loss: _cpu against _ref, closed forms, skipped rows, gradients by difference.
-#include "support_ops.h"
+#include "tests/unit/support_ops.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -21,7 +21,8 @@ static const int64_t shapes[][2] = {{1, 1}, {1, 2}, {5, 7}, {3, 8}, {40, 33}, {1
 static void test_cross_entropy(void **state) {
     (void)state;
     for (size_t i = 0; i < COUNT_OF(shapes); i++) {
-        Case c = {.run = run_cross_entropy, .name = "cross_entropy", .N = shapes[i][0], .V = shapes[i][1], .cancelled = 1};
+        Case c = {
+            .run = run_cross_entropy, .name = "cross_entropy", .N = shapes[i][0], .V = shapes[i][1], .cancelled = 1};
         int32_t *target = xmalloc((size_t)c.N * sizeof *target);
         case_tensor(&c, c.N * c.V, tolerance(c.V));
         case_tensor(&c, c.N, tolerance(c.V));
@@ -79,8 +80,14 @@ static void run_kl(const Ops *ops, Case *c) {
 static void test_kl(void **state) {
     (void)state;
     for (size_t i = 0; i < 3 * COUNT_OF(shapes); i++) {
-        Case c = {.run = run_kl, .name = "kl_forward_loss", .N = shapes[i / 3][0], .V = shapes[i / 3][1],
-                  .number = i % 3 == 0 ? 1.0f : i % 3 == 1 ? 2.5f : 5.0f, .cancelled = i % 3 == 0 ? 1 : 25};
+        Case c = {.run = run_kl,
+                  .name = "kl_forward_loss",
+                  .N = shapes[i / 3][0],
+                  .V = shapes[i / 3][1],
+                  .number = i % 3 == 0   ? 1.0f
+                            : i % 3 == 1 ? 2.5f
+                                         : 5.0f,
+                  .cancelled = i % 3 == 0 ? 1 : 25};
         case_tensor(&c, c.N * c.V, tolerance(c.V)); // log p - log q cancels, and tau^2 = 25 magnifies what is left
         case_tensor(&c, c.N, tolerance(c.V));
         case_tensor(&c, c.N * c.V, 0);
@@ -127,9 +134,12 @@ static void test_kl_gradient(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_cross_entropy),          cmocka_unit_test(test_cross_entropy_by_hand),
-        cmocka_unit_test(test_cross_entropy_gradient), cmocka_unit_test(test_kl),
-        cmocka_unit_test(test_kl_by_hand),             cmocka_unit_test(test_kl_gradient),
+        cmocka_unit_test(test_cross_entropy),
+        cmocka_unit_test(test_cross_entropy_by_hand),
+        cmocka_unit_test(test_cross_entropy_gradient),
+        cmocka_unit_test(test_kl),
+        cmocka_unit_test(test_kl_by_hand),
+        cmocka_unit_test(test_kl_gradient),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

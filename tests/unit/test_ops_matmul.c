@@ -1,5 +1,6 @@
-// Matrix products: _cpu against _ref over awkward shapes, independence of a row from its batch, gradients, closed forms.
-#include "support_ops.h"
+// Matrix products: _cpu against _ref over awkward shapes, independence of a row from its batch, gradients, closed
+// forms.
+#include "tests/unit/support_ops.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -9,12 +10,13 @@
 #include "core/base/thread.h"
 #include "core/ops/dnnl_compat.h"
 
-// A chain of K fused multiply-adds of unit normals errs by about 0.2 EPS sqrt(K) of the typical result, and blocks of 256
-// shorten it; 4 leaves room for the largest of a million elements.
+// A chain of K fused multiply-adds of unit normals errs by about 0.2 EPS sqrt(K) of the typical result, and blocks of
+// 256 shorten it; 4 leaves room for the largest of a million elements.
 static double tolerance(int64_t K) { return 4 * EPS * sqrt((double)K + 1); }
 
 static void run_forward(const Ops *ops, Case *c) {
-    ops->matmul_forward(c->t[0].data, c->t[1].data, c->t[2].data, c->flag ? c->t[3].data : NULL, c->N, c->I, c->O, c->act);
+    ops->matmul_forward(c->t[0].data, c->t[1].data, c->t[2].data, c->flag ? c->t[3].data : NULL, c->N, c->I, c->O,
+                        c->act);
 }
 
 static void forward_case(int64_t N, int64_t I, int64_t O, bool bias, bool accumulate) {
@@ -48,7 +50,8 @@ static void test_backward_input(void **state) {
     (void)state;
     for (size_t i = 0; i < 2 * COUNT_OF(shapes); i++) {
         const int64_t *s = shapes[i / 2];
-        Case c = {.run = run_backward_input, .name = "matmul_backward_input", .N = s[0], .I = s[1], .O = s[2], .flag = i % 2};
+        Case c = {
+            .run = run_backward_input, .name = "matmul_backward_input", .N = s[0], .I = s[1], .O = s[2], .flag = i % 2};
         case_tensor(&c, c.N * c.I, tolerance(c.O));
         case_tensor(&c, c.N * c.O, 0);
         case_tensor(&c, c.O * c.I, 0);
@@ -57,14 +60,20 @@ static void test_backward_input(void **state) {
 }
 
 static void run_backward_weight(const Ops *ops, Case *c) {
-    ops->matmul_backward_weight(c->t[0].data, c->flag ? c->t[1].data : NULL, c->t[2].data, c->t[3].data, c->N, c->I, c->O);
+    ops->matmul_backward_weight(c->t[0].data, c->flag ? c->t[1].data : NULL, c->t[2].data, c->t[3].data, c->N, c->I,
+                                c->O);
 }
 
 static void test_backward_weight(void **state) {
     (void)state;
     for (size_t i = 0; i < 2 * COUNT_OF(shapes); i++) {
         const int64_t *s = shapes[i / 2];
-        Case c = {.run = run_backward_weight, .name = "matmul_backward_weight", .N = s[0], .I = s[1], .O = s[2], .flag = i % 2};
+        Case c = {.run = run_backward_weight,
+                  .name = "matmul_backward_weight",
+                  .N = s[0],
+                  .I = s[1],
+                  .O = s[2],
+                  .flag = i % 2};
         case_tensor(&c, c.O * c.I, tolerance(c.N));
         case_tensor(&c, c.O, tolerance(c.N));
         case_tensor(&c, c.N * c.O, 0);
@@ -148,7 +157,8 @@ static void test_gradients_by_difference(void **state) {
     case_free(&c);
 }
 
-// The way into oneDNN (strides of all three kinds, adding, tiles inside a larger matrix), in float32, which every machine has.
+// The way into oneDNN (strides of all three kinds, adding, tiles inside a larger matrix), in float32, which every
+// machine has.
 static void test_onednn_product(void **state) {
     (void)state;
     enum { M = 5, J = 7, K = 9, ROW = 12 };
@@ -169,7 +179,8 @@ static void test_onednn_product(void **state) {
     }
 }
 
-// bfloat16 or a refusal: where it is granted, results are those of inputs rounded to 8 bits; where not, nothing changes.
+// bfloat16 or a refusal: where it is granted, results are those of inputs rounded to 8 bits; where not, nothing
+// changes.
 static void test_bf16(void **state) {
     (void)state;
     enum { N = 70, I = 40, O = 30 };

@@ -1,5 +1,5 @@
 // Ternary: packing order (golden bytes), both quantisers and the integer product: _cpu has the bits of _ref.
-#include "support_ops.h"
+#include "tests/unit/support_ops.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -86,7 +86,8 @@ static void test_weight_quantiser_by_hand(void **state) {
     int8_t codes[10];
     ternary_quant_cpu(wq, codes, &scale, w, 10);
     assert_true(scale == 2.0f);
-    static const int8_t expected[] = {1, 0, 0, 1, -1, 0, -1, 1, 0, -1}; // +-1/2 are ties: to even, 0; +-3/2 to 2, clamped to 1
+    static const int8_t expected[] = {1, 0,  0, 1, -1,
+                                      0, -1, 1, 0, -1}; // +-1/2 are ties: to even, 0; +-3/2 to 2, clamped to 1
     assert_memory_equal(codes, expected, sizeof codes);
     for (int i = 0; i < 10; i++) assert_true(wq[i] == (float)expected[i] * 2.0f);
     memset(w, 0, sizeof w);
@@ -99,13 +100,15 @@ static void test_weight_quantiser_by_hand(void **state) {
 
 static void check_activations(const float *x, int64_t rows, int64_t C) {
     size_t n = (size_t)(rows * C);
-    float *xq = fenced(n * 4), *inv = fenced((size_t)rows * 4), *xq_cpu = fenced(n * 4), *inv_cpu = fenced((size_t)rows * 4);
+    float *xq = fenced(n * 4), *inv = fenced((size_t)rows * 4), *xq_cpu = fenced(n * 4),
+          *inv_cpu = fenced((size_t)rows * 4);
     int8_t *q = fenced(n), *q_cpu = fenced(n);
     activation_quant_ref(xq, q, inv, x, rows, C);
     for (int threads = 1; threads <= 3; threads++) {
         threads_set(threads);
         activation_quant_cpu(xq_cpu, q_cpu, inv_cpu, x, rows, C);
-        assert_true(same_bits(xq, xq_cpu, n * 4) && same_bits(inv, inv_cpu, (size_t)rows * 4) && same_bits(q, q_cpu, n));
+        assert_true(same_bits(xq, xq_cpu, n * 4) && same_bits(inv, inv_cpu, (size_t)rows * 4) &&
+                    same_bits(q, q_cpu, n));
         activation_quant_cpu(NULL, NULL, NULL, x, rows, C); // each output may be left out
     }
     threads_set(0);
@@ -174,7 +177,8 @@ static void product_case(int64_t N, int64_t I, int64_t O, int extreme) {
     p.inv = xmalloc((size_t)N * sizeof(float));
     p.packed = fenced((size_t)(O * I / 4));
     Rng r = {1, RNG_TEST, 0};
-    for (int64_t i = 0; i < N * I; i++) p.q[i] = (int8_t)(extreme == 1 ? -128 : extreme == 2 ? 127 : (int)rng_below(&r, 256) - 128);
+    for (int64_t i = 0; i < N * I; i++)
+        p.q[i] = (int8_t)(extreme == 1 ? -128 : extreme == 2 ? 127 : (int)rng_below(&r, 256) - 128);
     for (int64_t i = 0; i < O * I; i++) codes[i] = (int8_t)(extreme ? (i / I % 2 ? 1 : -1) : (int)rng_below(&r, 3) - 1);
     for (int64_t n = 0; n < N; n++) p.inv[n] = (float)rng_next_uniform(&r);
     ternary_pack(p.packed, codes, O, I);
@@ -187,7 +191,8 @@ static void product_case(int64_t N, int64_t I, int64_t O, int extreme) {
 
 static void test_product(void **state) {
     (void)state;
-    static const int64_t shapes[][3] = {{1, 128, 1}, {1, 256, 67}, {3, 128, 5}, {4, 384, 64}, {7, 1024, 9}, {2, 1152, 3}, {1, 8960, 2}, {33, 1280, 130}};
+    static const int64_t shapes[][3] = {{1, 128, 1},  {1, 256, 67}, {3, 128, 5},  {4, 384, 64},
+                                        {7, 1024, 9}, {2, 1152, 3}, {1, 8960, 2}, {33, 1280, 130}};
     for (size_t i = 0; i < COUNT_OF(shapes); i++) {
         for (int extreme = 0; extreme < 3; extreme++) product_case(shapes[i][0], shapes[i][1], shapes[i][2], extreme);
     }
@@ -208,7 +213,8 @@ static void test_product_equals_float_product(void **state) {
     ternary_pack(packed, codes, O, I);
     ternary_matmul_cpu(y, q, inv, packed, scale, N, I, O);
     matmul_forward_ref(expected, xq, wq, NULL, N, I, O, false);
-    for (int i = 0; i < N * O; i++) assert_true(fabsf(y[i] - expected[i]) <= 4 * EPS * 16 * (1 + fabsf(expected[i]))); // sqrt(I) = 16
+    for (int i = 0; i < N * O; i++)
+        assert_true(fabsf(y[i] - expected[i]) <= 4 * EPS * 16 * (1 + fabsf(expected[i]))); // sqrt(I) = 16
 }
 
 int main(void) {

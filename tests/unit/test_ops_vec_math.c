@@ -1,5 +1,6 @@
-// vec_math: exp, sine and cosine against double arithmetic over their whole range; rounding; loads and stores of a tail.
-#include "support_ops.h"
+// vec_math: exp, sine and cosine against double arithmetic over their whole range; rounding; loads and stores of a
+// tail.
+#include "tests/unit/support_ops.h"
 
 #include <math.h>
 #include <string.h>
@@ -31,7 +32,8 @@ static void test_exp(void **state) {
 static void test_exp_ends(void **state) {
     (void)state;
     vf x = {0, -0.0f, 89, INFINITY, -INFINITY, NAN, -1000, 1e30f}, e = vf_exp(x);
-    assert_true(e[0] == 1 && e[1] == 1 && e[2] == INFINITY && e[3] == INFINITY && e[4] == 0 && isnan(e[5]) && e[6] == 0);
+    assert_true(e[0] == 1 && e[1] == 1 && e[2] == INFINITY && e[3] == INFINITY && e[4] == 0 && isnan(e[5]) &&
+                e[6] == 0);
     assert_true(e[7] == INFINITY && isnan(vf_exp(vf_set(-NAN))[0]));
 }
 
@@ -61,7 +63,8 @@ static void test_tails_and_sums(void **state) {
         for (int i = 0; i < 8; i++) assert_true(to[i] == (i < n ? from[i] : 0) && v[i] == to[i]);
     }
     vf v = vf_load(from);
-    assert_true(vf_top(v) == 128 && vf_top(-v) == -1 && vf_max(v, -v)[2] == 4 && vf_min(v, -v)[2] == -4 && vf_abs(-v)[7] == 128);
+    assert_true(vf_top(v) == 128 && vf_top(-v) == -1 && vf_max(v, -v)[2] == 4 && vf_min(v, -v)[2] == -4 &&
+                vf_abs(-v)[7] == 128);
     assert_true(vd_sum(vd_of(v, 0)) == 15 && vd_sum(vd_of(v, 1)) == 240);
     assert_true(memcmp(&v, &(vf[]){vf_of(vd_of(v, 0), vd_of(v, 1))}, sizeof v) == 0);
 }

@@ -314,7 +314,7 @@ static void page_is_self_contained_and_escaped(void **state) {
     assert_non_null(strstr(body, "&lt;script&gt;alert(1)"));
     assert_non_null(strstr(body, "&lt;/pre&gt;&lt;img src=x onerror=y&gt;"));
     assert_non_null(strstr(html.data, "fake &lt;b&gt;"));
-    assert_non_null(strstr(html.data, "prefers-color-scheme:dark"));
+    assert_non_null(strstr(html.data, "prefers-color-scheme: dark"));
     assert_non_null(strstr(html.data, "redi: log-probability per token"));
     static const char *const pairs[][2] = {{"<svg", "</svg>"},
                                            {"<figure", "</figure>"},
