@@ -79,7 +79,8 @@ endef
 $(foreach p,$(PROGRAMS),$(eval $(call program_rule,$(p))))
 
 # unit tests may link any room's objects except the mains
-TEST_OBJECTS := $(call obj,$(filter-out %/main.c,$(SRC_trainer) $(SRC_distill) $(SRC_datagen) $(wildcard quant/*.c)) $(wildcard tests/unit/support*.c))
+TEST_OBJECTS := $(call obj,$(filter-out %/main.c,$(SRC_trainer) $(SRC_distill) $(SRC_datagen) $(wildcard quant/*.c) \
+                $(SRC_tristill)) $(wildcard tests/unit/support*.c))
 $(BUILD)/tests/%: $(BUILD)/tests/unit/%.o $(TEST_OBJECTS) $(BUILD)/libcore.a
 	@mkdir -p $(@D)
 	@echo '  ld  $@'

@@ -172,9 +172,10 @@ static bool write_results(Eval *v, json_t *results, Error *e) {
 }
 
 static void tell(const json_t *results, bool as_json) {
-    char *text = as_json ? json_dumps(results, JSON_INDENT(2)) : NULL;
-    if (as_json) puts(text);
-    free(text);
+    Buf text = {0};
+    json_write(&text, results, 2, false);
+    if (as_json) puts(text.data);
+    buf_free(&text);
     log_info("%s: accuracy %.1f %% ± %.1f of %lld answers, %.0f tokens per answer",
              json_string_value(json_object_get(results, "name")),
              100 * json_number_value(json_object_get(results, "accuracy")),

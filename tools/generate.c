@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "tools/talk.h"
+#include "tools/text.h"
 
 typedef struct GenerateConfig {
 #define CFG_FILE "tools/generate.def"
@@ -70,12 +71,14 @@ static bool encode(const GenerateConfig *c, const Talk *t, const char *prompt, T
 }
 
 static void print_json(const Buf *text, const TalkStats *s) {
-    json_t *o = json_pack("{s:s, s:I, s:I, s:f, s:s}", "text", text->data ? text->data : "", "prompt_tokens",
+    Buf valid = {0}, line = {0};
+    text_valid(text->data, text->length, &valid);
+    json_t *o = json_pack("{s:s, s:I, s:I, s:f, s:s}", "text", valid.data, "prompt_tokens",
                           (json_int_t)s->prompt_tokens, "tokens", (json_int_t)s->tokens, "tok_per_sec", talk_speed(s),
                           "finish_reason", s->stopped ? "stop" : "length");
-    char *line = o ? json_dumps(o, 0) : NULL;
-    if (line) puts(line);
-    free(line);
+    json_write(&line, o, 0, false);
+    puts(line.data);
+    buf_free(&line), buf_free(&valid);
     json_decref(o);
 }
 

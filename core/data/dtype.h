@@ -1,4 +1,4 @@
-// dtype: element types of stored tensors. One row each in dtype.def: name in safetensors, ggml type id, block size, bytes.
+// dtype: element types of stored tensors. One row each in dtype.def: safetensors name, ggml type id, block size, bytes.
 #pragma once
 #include "core/base/base.h"
 

@@ -56,10 +56,8 @@ static RecordWriter *writer_open(const char *path, Error *e) {
     bool is_new = !file_exists(path);
     w->fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
     bool ok = w->fd >= 0 || fail_errno(e, path, "cannot open for writing");
-    if (ok && flock(w->fd, LOCK_EX | LOCK_NB) != 0)
-        ok = errno == EWOULDBLOCK
-                 ? fail(e, EXIT_FAIL, "%s: another process is writing this file; wait for it or stop it", path)
-                 : fail_errno(e, path, "cannot lock");
+    if (ok && flock(w->fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) // file systems without locks go on without
+        ok = fail(e, EXIT_FAIL, "%s: another process is writing this file; wait for it or stop it", path);
     if (!ok || (is_new && !sync_parent(path, e))) {
         writer_free(w);
         return NULL;

@@ -4,8 +4,9 @@
 #include "core/base/json.h"
 
 typedef struct RecordWriter RecordWriter;
-// Opens for appending (".zst" ending = compressed, else plain lines). An existing file is checked frame by frame; a torn last
-// frame (or line) is cut off and *cut_bytes says how much (0 = clean). Damage before the tail is an error, nothing is changed.
+// Opens for appending (".zst" ending = compressed, else plain lines). An existing file is checked frame by frame; a
+// torn last frame (or line) is cut off and *cut_bytes says how much (0 = clean). Damage before the tail is an error,
+// nothing is changed.
 RecordWriter *record_append(const char *path, int64_t *cut_bytes, Error *e);
 // Starts an empty file anew (truncates).
 RecordWriter *record_create(const char *path, Error *e);
@@ -13,7 +14,7 @@ bool record_write(RecordWriter *w, const json_t *record, Error *e); // buffered 
 bool record_commit(RecordWriter *w, Error *e);                      // one frame, fdatasync; nothing buffered = no frame
 int64_t record_written(const RecordWriter *w);                      // records committed by this writer
 bool record_close(RecordWriter *w, Error *e);                       // commits what is buffered, closes, frees
-void record_abandon(RecordWriter *w);                               // drops what is buffered, closes, frees; NULL is fine
+void record_abandon(RecordWriter *w); // drops what is buffered, closes, frees; NULL is fine
 
 typedef struct RecordReader RecordReader;
 RecordReader *record_open(const char *path, Error *e); // format told by content (zstd magic) not by name

@@ -1,6 +1,7 @@
 // safetensors: reading (one file, or a folder with model.safetensors / model.safetensors.index.json) and writing.
-// Format: u64 little-endian header length, JSON header {"name":{"dtype","shape","data_offsets"}}, data. Everything in the header
-// is checked before use: length bounds, offsets inside the file, no overlap and no holes, shape x dtype = bytes, <= 2^20 tensors.
+// Format: u64 little-endian header length, JSON header {"name":{"dtype","shape","data_offsets"}}, data. Everything in
+// the header is checked before use: length bounds, offsets inside the file, no overlap and no holes, shape x dtype =
+// bytes, <= 2^20 tensors.
 #pragma once
 #include "core/base/json.h"
 #include "core/data/dtype.h"

@@ -55,7 +55,7 @@ static bool flag(const json_t *object, const char *name, const Place *p, bool *o
 // ---- normalizer ----
 
 static bool read_normalizer(Tokenizer *t, const json_t *n, const Place *p, int depth, Error *e) {
-    const char *type;
+    const char *type = "";
     if (is_absent(n)) return true;
     if (!type_of(n, p, &type, e)) return false;
     if (strcmp(type, "NFC") == 0) {
@@ -112,7 +112,7 @@ static bool read_byte_level(Tokenizer *t, const json_t *b, const Place *p, Error
 
 // One step. ByteLevel turns text into its byte alphabet, so it has to be there and nothing may follow it.
 static bool read_step(Tokenizer *t, const json_t *s, const Place *p, bool *closed, Error *e) {
-    const char *type;
+    const char *type = "";
     if (!type_of(s, p, &type, e)) return false;
     if (*closed) return refuse(e, p, "a step behind ByteLevel is not supported");
     if (strcmp(type, "Split") == 0) return read_split(t, s, p, e);
@@ -123,7 +123,7 @@ static bool read_step(Tokenizer *t, const json_t *s, const Place *p, bool *close
 }
 
 static bool read_pre_tokenizer(Tokenizer *t, const json_t *pre, const Place *p, Error *e) {
-    const char *type;
+    const char *type = "";
     bool closed = false;
     if (!type_of(pre, p, &type, e)) return false;
     if (strcmp(type, "Sequence") != 0) {
@@ -261,7 +261,7 @@ static bool read_template(Tokenizer *t, const json_t *post, const Place *p, Erro
 }
 
 static bool read_post_processor(Tokenizer *t, const json_t *post, const Place *p, int depth, Error *e) {
-    const char *type;
+    const char *type = "";
     if (is_absent(post)) return true;
     if (!type_of(post, p, &type, e)) return false;
     if (strcmp(type, "ByteLevel") == 0) return true; // offsets only
@@ -281,7 +281,7 @@ static bool read_post_processor(Tokenizer *t, const json_t *post, const Place *p
 }
 
 static bool check_decoder(const json_t *d, const Place *p, int depth, Error *e) {
-    const char *type;
+    const char *type = "";
     if (is_absent(d)) return true; // nothing else than ByteLevel can follow from the pre-tokenizer
     if (!type_of(d, p, &type, e)) return false;
     if (strcmp(type, "ByteLevel") == 0) return true;

@@ -5,11 +5,12 @@
 
 enum { ENGINE_CHUNK = 1024 }; // tokens of one prefill step
 
-// One linear: float32 weights, or 2-bit codes over inputs padded with zeros to I_pad (a multiple of 128).
+// One linear: float32 panels (core/ops/matmul_packed.h), or 2-bit codes over inputs padded with zeros to I_pad (a multiple of 128).
 typedef struct Linear {
-    const float *w, *bias; // [O,I], [O] or NULL
-    uint8_t *packed;       // [O, I_pad/4]; NULL for a float model
-    float scale;
+    float *panels;  // NULL: ternary
+    uint8_t *codes; // [O, I_pad/4]
+    float scale;    // of the codes
+    const float *bias; // [O] or NULL
     int64_t I, I_pad, O;
 } Linear;
 
@@ -23,6 +24,7 @@ struct Engine {
     int64_t max_rows; // tokens of one step: max(chunk, max_batch)
     Arena arena;
     EngineLayer *layers;
+    Linear head; // float in every model
 
     float *keys, *values; // [L, max_batch, max_context, KV*D]: the caches
     float *prompt_end;    // [max_batch, C]: residual stream after the last prompt token of the request in that slot

@@ -1,6 +1,7 @@
 // infer: the engine's memory and the forward pass through its caches; the same mathematics as forward.c, kept in step with it.
 // Must not know: requests, sampling, the order of work (generate.c).
 //
+// The weights are copied once into the order their products read them in: float panels, or 2-bit codes of a ternary model.
 // Two ways into attention. Whole prompts go through attention_forward, many prompts in one flat batch. Everything else (a decode
 // step, the later pieces of a prompt longer than a step) goes through attention_decode, where each row is one query against the
 // cache of its slot, as long as the row's position says.
@@ -9,6 +10,7 @@
 #include <unistd.h>
 
 #include "core/model/engine.h"
+#include "core/ops/matmul_packed.h"
 
 // One walk serves the plan (no base: it only counts) and the carving.
 static void *take(Arena *a, int64_t bytes) {
@@ -58,9 +60,11 @@ static void carve_rows(Engine *g, Arena *a) {
     if (C % 128 || Q % 128 || F % 128) g->padded = take_floats(a, N * widest);
 }
 
-static void carve_linear(Engine *g, Arena *a, Linear *to, int64_t I, int64_t O) {
-    uint8_t *packed = g->model->config.ternary ? take(a, O * padded(I) / 4) : NULL;
-    if (to) *to = (Linear){.packed = packed, .I = I, .I_pad = padded(I), .O = O};
+static void carve_linear(Arena *a, bool ternary, Linear *to, int64_t I, int64_t O) {
+    Linear made = {.I = I, .I_pad = padded(I), .O = O};
+    if (ternary) made.codes = take(a, O * made.I_pad / 4);
+    else made.panels = take_floats(a, matmul_packed_floats(I, O));
+    if (to) *to = made;
 }
 
 static void carve_weights(Engine *g, Arena *a) {
@@ -70,14 +74,15 @@ static void carve_weights(Engine *g, Arena *a) {
     g->layers = take(a, c->num_hidden_layers * (int64_t)sizeof *g->layers);
     for (int64_t l = 0; l < c->num_hidden_layers; l++) {
         EngineLayer *to = g->layers ? &g->layers[l] : NULL;
-        carve_linear(g, a, to ? &to->q : NULL, C, Q);
-        carve_linear(g, a, to ? &to->k : NULL, C, K);
-        carve_linear(g, a, to ? &to->v : NULL, C, K);
-        carve_linear(g, a, to ? &to->o : NULL, Q, C);
-        carve_linear(g, a, to ? &to->gate : NULL, C, F);
-        carve_linear(g, a, to ? &to->up : NULL, C, F);
-        carve_linear(g, a, to ? &to->down : NULL, F, C);
+        carve_linear(a, c->ternary, to ? &to->q : NULL, C, Q);
+        carve_linear(a, c->ternary, to ? &to->k : NULL, C, K);
+        carve_linear(a, c->ternary, to ? &to->v : NULL, C, K);
+        carve_linear(a, c->ternary, to ? &to->o : NULL, Q, C);
+        carve_linear(a, c->ternary, to ? &to->gate : NULL, C, F);
+        carve_linear(a, c->ternary, to ? &to->up : NULL, C, F);
+        carve_linear(a, c->ternary, to ? &to->down : NULL, F, C);
     }
+    carve_linear(a, false, &g->head, C, c->vocab_size);
 }
 
 static void carve(Engine *g, Arena *a) {
@@ -94,7 +99,7 @@ int64_t engine_bytes(const Model *m, const EngineOptions *o) {
 }
 
 // Effective weights are code x scale: the codes come back by division, exactly.
-static void pack(Linear *to, const float *effective, float scale) {
+static void pack_codes(Linear *to, const float *effective, float scale) {
     int8_t *codes = xcalloc((size_t)to->O, (size_t)to->I_pad);
     for (int64_t o = 0; o < to->O; o++)
         for (int64_t i = 0; i < to->I; i++) {
@@ -103,7 +108,7 @@ static void pack(Linear *to, const float *effective, float scale) {
             check((float)code * scale == w, "a ternary weight is no multiple of its scale; model_quantize did not run");
             codes[o * to->I_pad + i] = code;
         }
-    ternary_pack(to->packed, codes, to->O, to->I_pad);
+    ternary_pack(to->codes, codes, to->O, to->I_pad);
     to->scale = scale;
     free(codes);
 }
@@ -115,9 +120,9 @@ static float scale_of(const Model *m, const float *effective) {
 }
 
 static void set_linear(const Engine *g, Linear *to, const float *w, const float *bias) {
-    to->w = w;
     to->bias = bias;
-    if (to->packed) pack(to, w, scale_of(g->model, w));
+    if (to->codes) pack_codes(to, w, scale_of(g->model, w));
+    else matmul_pack(to->panels, w, to->I, to->O);
 }
 
 static void set_weights(Engine *g) {
@@ -132,6 +137,7 @@ static void set_weights(Engine *g) {
         set_linear(g, &to->up, w->up_proj, NULL);
         set_linear(g, &to->down, w->down_proj, NULL);
     }
+    set_linear(g, &g->head, model_head(g->model), NULL);
 }
 
 static bool fits(const Model *m, const EngineOptions *o, Error *e) {
@@ -183,19 +189,19 @@ static void read_input(Engine *g, const float *x, int64_t rows, int64_t I) {
 }
 
 static void linear(Engine *g, float *y, const float *x, const Linear *w, int64_t rows) {
-    if (!w->packed) {
-        ops_cpu.matmul_forward(y, x, w->w, w->bias, rows, w->I, w->O, false);
+    if (w->panels) {
+        matmul_packed(y, x, w->panels, w->bias, rows, w->I, w->O, false);
         return;
     }
-    ops_cpu.ternary_matmul(y, g->codes, g->inv_scale, w->packed, w->scale, rows, w->I_pad, w->O);
+    ops_cpu.ternary_matmul(y, g->codes, g->inv_scale, w->codes, w->scale, rows, w->I_pad, w->O);
     if (w->bias)
         for (int64_t n = 0; n < rows; n++) ops_cpu.add(y + n * w->O, w->bias, w->O);
 }
 
 // x += W y: into the residual stream.
 static void linear_add(Engine *g, const float *y, const Linear *w, int64_t rows) {
-    if (!w->packed) {
-        ops_cpu.matmul_forward(g->x, y, w->w, NULL, rows, w->I, w->O, true);
+    if (w->panels) {
+        matmul_packed(g->x, y, w->panels, NULL, rows, w->I, w->O, true);
         return;
     }
     linear(g, g->h, y, w, rows);
@@ -282,7 +288,7 @@ void engine_head(Engine *g, int64_t rows) {
     const ModelConfig *c = &g->model->config;
     const Layer *top = &g->model->effective_layers[0];
     ops_cpu.rmsnorm_forward(g->h, g->rstd, g->x, top->norm, (float)c->rms_norm_eps, rows, c->hidden_size);
-    model_logits(g->model, &ops_cpu, g->h, rows, g->logits);
+    linear(g, g->logits, g->h, &g->head, rows);
 }
 
 void engine_copy_prompt(Engine *g, int64_t to, int64_t from, int64_t length) {

@@ -1,9 +1,9 @@
-// vec_math: eight floats at a time, in C that any compiler with vector extensions takes; AVX2 + FMA where the target has
-// them. Owns: loads with a tail, fused multiply-add, fixed-order sums, exp, sin and cos.
+// vec_math: eight floats at a time, in C that any compiler with vector extensions takes; AVX2 + FMA where the target
+// has them. Owns: loads with a tail, fused multiply-add, fixed-order sums, exp, sin and cos.
 // Must not know: any operation.
 //
 // Errors, in units in the last place of the exact result (tests/unit/test_ops_vec_math.c walks the whole range):
-//   vf_exp    < 2 ulp up to 88.7, gradual underflow below -87.3 included; above: +infinity; NaN stays NaN
+//   vf_exp    < 2 ulp (1.01 found) up to 88.7, gradual underflow below -87.3 included; above: +infinity; NaN stays NaN
 //   vf_sincos < 2^-24 absolute for |x| < 2^20
 #pragma once
 #include <stdint.h>

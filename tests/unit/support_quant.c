@@ -31,8 +31,9 @@ ModelConfig quant_config(Arch arch) {
 
 static void make_tokenizer(const char *folder) {
     static const char *const special[] = {"<|endoftext|>", "<|im_end|>", "<|im_start|>"}, *const plain[] = {"<think>"};
-    static const char *const texts[] = {"How many apples are there in the basket?",
-                                        "There are 12 apples and 3 pears in the basket; somebody counted everything yesterday."};
+    static const char *const texts[] = {
+        "How many apples are there in the basket?",
+        "There are 12 apples and 3 pears in the basket; somebody counted everything yesterday."};
     const size_t lengths[] = {strlen(texts[0]), strlen(texts[1])};
     TokenizerTraining how = {.vocab_size = QUANT_VOCAB - 2,
                              .special = special,
@@ -49,11 +50,13 @@ static void make_tokenizer(const char *folder) {
 Model *quant_model(const ModelConfig *c, const char *folder) {
     Error e = {0};
     Model *m = model_create(c);
-    model_init(m, 7);
-    for (int i = 0; i < m->n_weights; i++) { // nothing is left at 0 or 1, where an error could hide
+    for (int i = 0; i < m->n_weights; i++) {
         const Weight *w = &m->weights[i];
-        for (int64_t k = 0; w->rows == 0 && k < w->n; k++)
-            m->params[w->offset + k] += 0.01f * (float)((k * 37 + i) % 23);
+        for (int64_t k = 0; k < w->n; k++) { // scattered by multiplication: matrices around 0, vectors around 1
+            uint32_t scattered = (uint32_t)(w->offset + k + 1) * 2654435761u;
+            float x = (float)(scattered >> 8) * 0x1p-23f - 1;
+            m->params[w->offset + k] = w->rows ? 0.05f * x : 1 + 0.2f * x;
+        }
     }
     model_quantize(m);
     make_tokenizer(folder);

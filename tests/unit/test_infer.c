@@ -8,6 +8,7 @@
 
 #include "core/base/rng.h"
 #include "core/model/engine.h"
+#include "core/ops/matmul_packed.h"
 
 // ---- models ----
 
@@ -138,6 +139,25 @@ static void compare(const char *name, const Model *m, const GenRequest *request,
 }
 
 // ---- tests ----
+
+// Any shape, with bias or on top of what is there: the bits of matmul_forward_cpu.
+static void packed_products_equal_the_plain_ones(void **state) {
+    enum { MAX = 300 * 320 };
+    static float x[MAX], w[MAX], packed[MAX + 16 * 320], a[MAX], b[MAX];
+    const int64_t shapes[][3] = {{1, 1, 1}, {1, 256, 64}, {1, 300, 67}, {2, 31, 40}, {7, 257, 130}, {128, 64, 17}, {150, 96, 200}};
+    for (size_t s = 0; s < COUNT_OF(shapes); s++) {
+        int64_t N = shapes[s][0], I = shapes[s][1], O = shapes[s][2];
+        for (int64_t i = 0; i < N * I; i++) x[i] = (float)rng_normal(1, RNG_TEST, (uint64_t)i);
+        for (int64_t i = 0; i < O * I; i++) w[i] = (float)rng_normal(2, RNG_TEST, (uint64_t)i);
+        matmul_pack(packed, w, I, O);
+        for (int way = 0; way < 3; way++) {
+            for (int64_t i = 0; i < N * O; i++) a[i] = b[i] = (float)i;
+            ops_cpu.matmul_forward(a, x, w, way == 1 ? x : NULL, N, I, O, way == 2);
+            matmul_packed(b, x, packed, way == 1 ? x : NULL, N, I, O, way == 2);
+            assert_memory_equal(a, b, (size_t)(N * O) * sizeof *a);
+        }
+    }
+}
 
 static void greedy_equals_the_full_forward_pass(void **state) {
     Kind kinds[16];
@@ -427,6 +447,7 @@ static void watchers_see_every_token_and_can_stop(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(packed_products_equal_the_plain_ones),
         cmocka_unit_test(greedy_equals_the_full_forward_pass),
         cmocka_unit_test(ternary_equals_the_full_forward_pass),
         cmocka_unit_test(prompts_longer_than_a_step),

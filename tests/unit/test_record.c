@@ -180,8 +180,8 @@ static void test_flipped_bits(void **state) {
         put_file(path, whole.data, whole.length);
         Error e = {0}, appending = {0};
         int result, n = count_records(path, &result, &e);
-        // A few bits of a frame's descriptor (RFC 8878, 3.1.1.1.1) change how it is written but not what it holds. Records
-        // of a damaged frame may be handed out before its checksum is reached, but then the reader ends in an error.
+        // A few bits of a frame's descriptor (RFC 8878, 3.1.1.1.1) change how it is written but not what it holds.
+        // Records of a damaged frame may be handed out before its checksum is reached, but then the reader ends in an error.
         bool harmless = (at == 4 || at == ends[0] + 4 || at == ends[1] + 4) && result == 0 && n == 8;
         assert_true(result == -1 || harmless);
         RecordWriter *w = record_append(path, &cut, &appending);
