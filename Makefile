@@ -16,7 +16,7 @@ NVCC := $(shell command -v nvcc 2>/dev/null)
 MPICC := $(shell command -v mpicc 2>/dev/null)
 
 # maybe-uninitialized is off: gcc cannot see that fail() always returns false; the sanitizer suite watches instead
-WARN := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wno-unused-parameter -Wno-maybe-uninitialized
+WARN := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wno-unused-parameter -Wno-maybe-uninitialized -Wno-psabi
 COMMON := -std=gnu11 -I. $(WARN) -ffp-contract=off -fno-math-errno -pthread $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 ifeq ($(MODE),asan)
   OPT := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
@@ -24,7 +24,7 @@ else
   OPT := -O3 -g -march=$(ARCH)
 endif
 CFLAGS_ALL := $(OPT) $(COMMON) $(CFLAGS)
-LIBS := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -ldnnl -lm -pthread
+LIBS := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -ldnnl -lm -ldl -pthread
 FLAGS_ID := $(shell printf '%s' '$(CC) $(CFLAGS_ALL)' | cksum | cut -d' ' -f1)
 BUILD := build/$(MODE)-$(FLAGS_ID)
 BIN := $(if $(filter asan,$(MODE)),$(BUILD)/bin,bin)
@@ -96,8 +96,10 @@ asan:
 check:
 	@tools/check.sh
 
-bench: programs
-	@tools/bench.sh $(BIN)
+$(BUILD)/bench_ops: $(BUILD)/tests/bench/bench_ops.o $(BUILD)/libcore.a
+	@$(CC) $(CFLAGS_ALL) $^ $(LDFLAGS) $(LIBS) -o $@
+bench: $(BUILD)/bench_ops
+	@$<
 
 quickstart:
 	@$(MAKE) --no-print-directory deps

@@ -10,13 +10,13 @@
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 
-enum { OTHER, LETTER, NUMBER, SPACE, CODE_POINTS = 0x110000 };
+enum { OTHER, LETTER, NUMBER, SPACE, CODE_POINTS = 0x110000, PLANES_WITH_LETTERS = 0x40000 };
 static uint8_t *class_table; // [CODE_POINTS]
 static pthread_once_t class_once = PTHREAD_ONCE_INIT;
 
-static void all_code_points(Buf *out) {
+static void candidates(Buf *out) {
     char bytes[4];
-    for (uint32_t c = 0; c < CODE_POINTS; c++) {
+    for (uint32_t c = 0; c < PLANES_WITH_LETTERS; c++) {
         if (c >= 0xD800 && c < 0xE000) continue;
         buf_add(out, bytes, utf8_write(c, bytes));
     }
@@ -47,7 +47,7 @@ static void mark_class(const char *pattern, uint8_t class, const Buf *text) {
 static void make_classes(void) {
     class_table = xcalloc(CODE_POINTS, 1); // OTHER; lives as long as the process
     Buf text = {0};
-    all_code_points(&text);
+    candidates(&text);
     mark_class("\\p{L}+", LETTER, &text);
     mark_class("\\p{N}+", NUMBER, &text);
     mark_class("\\s+", SPACE, &text);

@@ -173,39 +173,82 @@ static uint64_t check_header(const Mapping *map, size_t *length, Error *e) {
     return 8 + n;
 }
 
-// Each tensor is an object, so that counting braces bounds what the JSON tree may cost before it is built.
+// Each tensor is an object, so that counting braces bounds their number before memory is taken.
 static bool check_count(const uint8_t *text, size_t length, Error *e) {
     int64_t braces = 0;
     for (size_t i = 0; i < length; i++) braces += text[i] == '{';
     return braces <= MAX_TENSORS + 2 || fail(e, EXIT_DATA, "header: more than %d tensors", MAX_TENSORS);
 }
 
+// The header is walked entry by entry: a tree of a large one would take ten times its size.
+typedef struct Header {
+    const char *text;
+    size_t length, at;
+} Header;
+
+static bool fail_json(const Header *h, const char *what, Error *e) {
+    return fail(e, EXIT_DATA, "header: byte %zu: not valid JSON: %s", 8 + h->at, what);
+}
+
+// The next character that is no white space; NUL at the end.
+static char peek(Header *h) {
+    while (h->at < h->length && strchr(" \t\n\r", h->text[h->at]) && h->text[h->at]) h->at++;
+    return h->at < h->length ? h->text[h->at] : '\0';
+}
+
+static bool expect(Header *h, char c, Error *e) {
+    if (peek(h) != c) return fail_json(h, "a brace, comma, colon or name is missing", e);
+    h->at++;
+    return true;
+}
+
+static json_t *next_value(Header *h, Error *e) {
+    json_error_t why;
+    int how = JSON_DECODE_ANY | JSON_REJECT_DUPLICATES | JSON_DISABLE_EOF_CHECK;
+    json_t *value = json_loadb(h->text + h->at, h->length - h->at, how, &why);
+    if (value == NULL)
+        fail_json(h, why.text, e);
+    else
+        h->at += (size_t)why.position; // bytes read
+    return value;
+}
+
+static bool take_entry(Safetensors *s, const char *path, const char *name, json_t *value, const Mapping *map,
+                       uint64_t header, Error *e) {
+    if (strcmp(name, "__metadata__") == 0) return take_metadata(s, value, e);
+    char shown[NAME_SHOWN];
+    TensorView *t = next_tensor(s);
+    t->name = xstrdup(name);
+    name_shown(name, strlen(name), shown);
+    return parse_tensor(path, shown, value, map, header, t, e) || fail_in(e, "%s", shown);
+}
+
+static bool parse_entry(Safetensors *s, const char *path, Header *h, const Mapping *map, uint64_t header, Error *e) {
+    if (peek(h) != '"') return fail_json(h, "expected the name of a tensor", e);
+    json_t *name = next_value(h, e), *value = NULL;
+    bool ok = name != NULL && expect(h, ':', e) && (peek(h), value = next_value(h, e)) != NULL &&
+              take_entry(s, path, json_string_value(name), value, map, header, e);
+    json_decref(name);
+    json_decref(value);
+    return ok;
+}
+
+static bool parse_entries(Safetensors *s, const char *path, Header *h, const Mapping *map, uint64_t header, Error *e) {
+    if (!expect(h, '{', e)) return false;
+    for (bool first = true; peek(h) != '}'; first = false)
+        if ((!first && !expect(h, ',', e)) || !parse_entry(s, path, h, map, header, e)) return false;
+    h->at++;
+    return h->at == h->length || fail_json(h, "text behind the end", e);
+}
+
 static bool parse_file(Safetensors *s, const char *path, const Mapping *map, Error *e) {
     size_t length = 0;
     uint64_t header = check_header(map, &length, e);
     if (header == 0 || !check_count(map->data + 8, length, e)) return fail_in(e, "%s", path);
-    char *place = xasprintf("%s: header", path);
-    json_t *root = json_parse((const char *)map->data + 8, length, place, e);
-    free(place);
-    if (root == NULL) return false;
+    Header h = {.text = (const char *)map->data + 8, .length = length};
     int64_t first = s->n_tensors;
-    const char *name;
-    json_t *entry;
-    bool ok = true;
-    json_object_foreach(root, name, entry) {
-        if (strcmp(name, "__metadata__") == 0) {
-            ok = take_metadata(s, entry, e);
-        } else {
-            char shown[NAME_SHOWN];
-            TensorView *t = next_tensor(s);
-            t->name = xstrdup(name);
-            ok = parse_tensor(path, name_shown(name, strlen(name), shown), entry, map, header, t, e) ||
-                 fail_in(e, "%s", shown);
-        }
-        if (!ok) break;
-    }
-    json_decref(root);
-    return (ok && check_coverage(s, first, map, header, e)) || fail_in(e, "%s", path);
+    return (parse_entries(s, path, &h, map, header, e) && check_coverage(s, first, map, header, e)) ||
+           fail_in(e, "%s", path);
 }
 
 static bool open_file(Safetensors *s, const char *path, Error *e) {
@@ -294,16 +337,20 @@ static int by_name(const void *a, const void *b) {
     return strcmp(((const TensorView *)a)->name, ((const TensorView *)b)->name);
 }
 
+static bool sort_by_name(Safetensors *s, const char *path, Error *e) {
+    if (s->n_tensors > 0) qsort(s->tensors, (size_t)s->n_tensors, sizeof *s->tensors, by_name);
+    for (int64_t i = 1; i < s->n_tensors; i++)
+        if (strcmp(s->tensors[i - 1].name, s->tensors[i].name) == 0)
+            return fail(e, EXIT_DATA, "%s: %.128s: two tensors of this name", path, s->tensors[i].name);
+    return true;
+}
+
 Safetensors *safetensors_open(const char *path, Error *e) {
     Safetensors *s = xcalloc(1, sizeof *s);
     s->metadata = json_object();
-    if (!(is_folder(path) ? open_folder(s, path, e) : open_file(s, path, e))) {
-        safetensors_close(s);
-        return NULL;
-    }
-    // Names are unique: inside a file by the JSON parser, across files because the index names one file for each.
-    if (s->n_tensors > 0) qsort(s->tensors, (size_t)s->n_tensors, sizeof *s->tensors, by_name);
-    return s;
+    if ((is_folder(path) ? open_folder(s, path, e) : open_file(s, path, e)) && sort_by_name(s, path, e)) return s;
+    safetensors_close(s);
+    return NULL;
 }
 
 const TensorView *safetensors_find(const Safetensors *s, const char *name) {

@@ -61,7 +61,7 @@ static bool point_is_certain(uint32_t c) {
 
 bool nfc_is_certain(const char *text, size_t length) {
     const uint8_t *at = (const uint8_t *)text;
-    for (size_t i = 0; i < length;) {
+    for (size_t i = ascii_end(text, 0, length); i < length; i = ascii_end(text, i, length)) {
         if (at[i] < 0xCC) { // U+0000 to U+02FF
             i += at[i] < 0x80 ? 1 : 2;
             continue;

@@ -24,14 +24,8 @@ int utf8_take(const uint8_t *text, size_t n) {
 }
 
 bool utf8_valid(const char *text, size_t length) {
-    const uint8_t *at = (const uint8_t *)text;
-    for (size_t i = 0; i < length;) {
-        uint64_t eight;
-        if (i + 8 <= length && (memcpy(&eight, at + i, 8), (eight & 0x8080808080808080u) == 0)) {
-            i += 8;
-            continue;
-        }
-        int n = utf8_take(at + i, length - i);
+    for (size_t i = ascii_end(text, 0, length); i < length; i = ascii_end(text, i, length)) {
+        int n = utf8_take((const uint8_t *)text + i, length - i);
         if (n <= 0) return false;
         i += (size_t)n;
     }

@@ -1,6 +1,8 @@
 // tokenizer_utf8: UTF-8 and Unicode as the tokenizer needs them: cleaning, NFC, white space and word characters.
 // Internal to core/data. Must not know: tokens, patterns, files.
 #pragma once
+#include <string.h>
+
 #include "core/base/mem.h"
 
 // One step over foreign bytes (n >= 1): > 0 the length of a valid character; < 0 minus the length of a part that can
@@ -36,6 +38,13 @@ static inline size_t utf8_back(const uint8_t *text, size_t end) {
     size_t n = 1;
     while (n < end && (text[end - n] & 0xC0) == 0x80) n++;
     return n;
+}
+
+// Where the run of ASCII at `at` ends, to within 8 bytes: a quick way over most texts.
+static inline size_t ascii_end(const char *text, size_t at, size_t length) {
+    uint64_t eight;
+    while (at + 8 <= length && (memcpy(&eight, text + at, 8), (eight & 0x8080808080808080u) == 0)) at += 8;
+    return at;
 }
 
 bool unicode_is_space(uint32_t c); // White_Space

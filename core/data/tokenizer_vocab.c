@@ -34,40 +34,32 @@ void tokenizer_free(Tokenizer *t) {
 
 // ---- the byte alphabet (Radford et al., GPT-2, encoder.py: bytes_to_unicode) ----
 
-static bool is_own_character(uint32_t c) {
-    return (c >= '!' && c <= '~') || (c >= 0xA1 && c <= 0xAC) || (c >= 0xAE && c <= 0xFF);
+// Printable bytes stand for themselves; the others take U+0100, U+0101, ... in order: 0x00-0x20, 0x7F-0xA0, 0xAD.
+static uint32_t point_of_byte(uint8_t b) {
+    return b <= 0x20 ? 0x100u + b : b == 0xAD ? 0x143 : b >= 0x7F && b <= 0xA0 ? 0x121u + b - 0x7F : b;
 }
 
-// Bytes without a character of their own take U+0100, U+0101, ... in order.
-static void make_alphabet(uint32_t to_point[256], int16_t to_byte[0x180]) {
-    uint32_t next = 0x100;
-    for (int i = 0; i < 0x180; i++) to_byte[i] = -1;
-    for (uint32_t b = 0; b < 256; b++) {
-        to_point[b] = is_own_character(b) ? b : next++;
-        to_byte[to_point[b]] = (int16_t)b;
-    }
+// The inverse; -1 for a character outside the alphabet.
+static int byte_of_point(uint32_t c) {
+    if (c >= 0x100) return c <= 0x120 ? (int)c - 0x100 : c <= 0x142 ? (int)c - 0x121 + 0x7F : c == 0x143 ? 0xAD : -1;
+    return point_of_byte((uint8_t)c) == c ? (int)c : -1;
 }
 
 bool alphabet_to_bytes(const char *text, size_t length, Buf *out) {
-    uint32_t to_point[256];
-    int16_t to_byte[0x180];
-    make_alphabet(to_point, to_byte);
     for (size_t i = 0; i < length;) {
         uint32_t c;
         i += utf8_next((const uint8_t *)text + i, &c);
-        if (c >= 0x180 || to_byte[c] < 0) return false;
-        buf_char(out, (char)to_byte[c]);
+        int b = byte_of_point(c);
+        if (b < 0) return false;
+        buf_char(out, (char)b);
     }
     return true;
 }
 
 void alphabet_from_bytes(const char *bytes, size_t length, Buf *out) {
-    uint32_t to_point[256];
-    int16_t to_byte[0x180];
-    make_alphabet(to_point, to_byte);
     for (size_t i = 0; i < length; i++) {
         char text[4];
-        buf_add(out, text, utf8_write(to_point[(uint8_t)bytes[i]], text));
+        buf_add(out, text, utf8_write(point_of_byte((uint8_t)bytes[i]), text));
     }
 }
 

@@ -180,8 +180,8 @@ static void test_flipped_bits(void **state) {
         put_file(path, whole.data, whole.length);
         Error e = {0}, appending = {0};
         int result, n = count_records(path, &result, &e);
-        // A few bits of a frame's descriptor (RFC 8878, 3.1.1.1.1) change how it is written but not what it holds.
-        // Records of a damaged frame may be handed out before its checksum is reached, but then the reader ends in an error.
+        // A few bits of a frame's descriptor (RFC 8878, 3.1.1.1.1) change how it is written, not what it holds. Records
+        // of a damaged frame may be handed out before its checksum is reached, but then the reader ends in an error.
         bool harmless = (at == 4 || at == ends[0] + 4 || at == ends[1] + 4) && result == 0 && n == 8;
         assert_true(result == -1 || harmless);
         RecordWriter *w = record_append(path, &cut, &appending);
@@ -344,6 +344,20 @@ static void test_long_line(void **state) {
     temp_remove(folder);
 }
 
+static void test_abandon(void **state) {
+    char *folder = temp_folder(), *path = temp_path(folder, "r.jsonl.zst");
+    Error e = {0};
+    RecordWriter *w = record_create(path, &e);
+    write_numbered(w, 0, 2); // committed
+    json_t *o = numbered(2);
+    assert_true(record_write(w, o, &e));
+    json_decref(o);
+    record_abandon(w);
+    record_abandon(NULL);
+    expect_records(path, 2);
+    temp_remove(folder);
+}
+
 static void test_one_writer(void **state) {
     char *folder = temp_folder(), *path = temp_path(folder, "r.jsonl.zst");
     Error e = {0};
@@ -392,6 +406,7 @@ int main(void) {
         cmocka_unit_test(test_foreign_frames), cmocka_unit_test(test_bombs),
         cmocka_unit_test(test_window),         cmocka_unit_test(test_long_line),
         cmocka_unit_test(test_one_writer),     cmocka_unit_test(test_each),
+        cmocka_unit_test(test_abandon),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -136,8 +136,8 @@ static const struct {
     {"{" T("a", "[1,1,1,1,1,1,1,1,4]", "0", "4") "}", 4, "9 dimensions"},
     {"{" T("a", "[4]", "0", "4e0") "}", 4, "data_offsets: expected"},
     {"{" T("a", "[4]", "0", "4,4") "}", 4, "data_offsets: expected"},
-    {"{" T("a", "[2]", "0", "2") "," T("a", "[2]", "2", "4") "}", 4, "duplicate"},
-    {"{" T("a", "[2]", "0", "2") "," T("\\u0061", "[2]", "2", "4") "}", 4, "duplicate"},
+    {"{" T("a", "[2]", "0", "2") "," T("a", "[2]", "2", "4") "}", 4, "a: two tensors of this name"},
+    {"{" T("a", "[2]", "0", "2") "," T("\\u0061", "[2]", "2", "4") "}", 4, "a: two tensors of this name"},
     {"{" T("a\\u0000b", "[4]", "0", "4") "}", 4, "not valid JSON"},
     {"{" T("\\u001b[2J", "[4]", "0", "4") "}", 4, "?[2J: the name is empty or holds control characters"},
     {"{" T("", "[4]", "0", "4") "}", 4, "the name is empty"},
@@ -156,6 +156,13 @@ static const struct {
     {"{}x", 0, "no JSON object"},
     {"{}\n", 0, "no JSON object"},
     {"{}{}", 0, "not valid JSON"},
+    {"{" T("a", "[4]", "0", "4") ",}", 4, "not valid JSON"},
+    {"{," T("a", "[4]", "0", "4") "}", 4, "not valid JSON"},
+    {"{" T("a", "[2]", "0", "2") T("b", "[2]", "2", "4") "}", 4, "not valid JSON"},
+    {"{\"a\" {}}", 0, "not valid JSON"},
+    {"{\"a\":}", 0, "not valid JSON"},
+    {"{7:{}}", 0, "not valid JSON"},
+    {"{\"a}", 0, "not valid JSON"},
 };
 
 static void test_lies(void **state) {

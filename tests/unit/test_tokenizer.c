@@ -320,7 +320,8 @@ static void test_nfc_orders_a_long_run_of_marks(void **state) {
         assert_memory_equal(form.data + 1 + 2 * (N + i), "\u0301", 2);
     }
     buf_clear(&form);
-    nfc_append(&s, "\u1100\u1161\u11A8e\u0301\u212B\u0958\U0001D160\u0390", 26, &form);
+    static const char mixed[] = "\u1100\u1161\u11A8e\u0301\u212B\u0958\U0001D160\u0390";
+    nfc_append(&s, mixed, strlen(mixed), &form);
     assert_string_equal(form.data, "\uAC01\u00E9\u00C5\u0915\u093C\U0001D158\U0001D165\U0001D16E\u0390");
     nfc_scratch_free(&s);
     buf_free(&text);
