@@ -22,11 +22,12 @@ struct Engine {
     const Model *model;
     EngineOptions options;
     int64_t max_rows; // tokens of one step: max(chunk, max_batch)
+    int64_t capacity, cache_floats; // of one cache (core/ops/kv_cache.h): tokens; floats
     Arena arena;
     EngineLayer *layers;
     Linear head; // float in every model
 
-    float *keys, *values; // [L, max_batch, max_context, KV*D]: the caches
+    float *keys, *values; // [L, max_batch, cache_floats]
     float *prompt_end;    // [max_batch, C]: residual stream after the last prompt token of the request in that slot
 
     // One step: n_rows tokens, each at a position of a slot.

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "core/model/engine.h"
+#include "core/ops/kv_cache.h"
 #include "core/ops/matmul_packed.h"
 
 // One walk serves the plan (no base: it only counts) and the carving.
@@ -28,9 +29,9 @@ static int64_t padded(int64_t I) { return ROUND_UP(I, 128); }
 
 static void carve_caches(Engine *g, Arena *a) {
     const ModelConfig *c = &g->model->config;
-    int64_t B = g->options.max_batch, S = g->options.max_context, K = c->num_key_value_heads * c->head_dim;
-    g->keys = take_floats(a, c->num_hidden_layers * B * S * K);
-    g->values = take_floats(a, c->num_hidden_layers * B * S * K);
+    int64_t B = g->options.max_batch, S = g->options.max_context;
+    g->keys = take_floats(a, c->num_hidden_layers * B * g->cache_floats);
+    g->values = take_floats(a, c->num_hidden_layers * B * g->cache_floats);
     g->prompt_end = take_floats(a, B * c->hidden_size);
     g->logits = take_floats(a, B * c->vocab_size);
     g->history = take_ints(a, B * S);
@@ -91,8 +92,14 @@ static void carve(Engine *g, Arena *a) {
     carve_rows(g, a);
 }
 
+static Engine sized(const Model *m, const EngineOptions *o) {
+    Engine g = {.model = m, .options = *o, .max_rows = MAX(ENGINE_CHUNK, o->max_batch), .capacity = ROUND_UP(o->max_context, 16)};
+    g.cache_floats = kv_cache_floats(g.capacity, m->config.num_key_value_heads, m->config.head_dim);
+    return g;
+}
+
 int64_t engine_bytes(const Model *m, const EngineOptions *o) {
-    Engine probe = {.model = m, .options = *o, .max_rows = MAX(ENGINE_CHUNK, o->max_batch)};
+    Engine probe = sized(m, o);
     Arena count = {.name = "plan"};
     carve(&probe, &count);
     return (int64_t)count.used;
@@ -156,9 +163,7 @@ static bool fits(const Model *m, const EngineOptions *o, Error *e) {
 Engine *engine_create(const Model *m, const EngineOptions *o, Error *e) {
     if (!fits(m, o, e)) return NULL;
     Engine *g = xcalloc(1, sizeof *g);
-    g->model = m;
-    g->options = *o;
-    g->max_rows = MAX(ENGINE_CHUNK, o->max_batch);
+    *g = sized(m, o);
     arena_init(&g->arena, "generation", (size_t)engine_bytes(m, o));
     carve(g, &g->arena);
     set_weights(g);
@@ -209,17 +214,14 @@ static void linear_add(Engine *g, const float *y, const Linear *w, int64_t rows)
 }
 
 static float *cache_of(const Engine *g, float *cache, int64_t layer, int64_t slot) {
-    const ModelConfig *c = &g->model->config;
-    int64_t row = c->num_key_value_heads * c->head_dim;
-    return cache + (layer * g->options.max_batch + slot) * g->options.max_context * row;
+    return cache + (layer * g->options.max_batch + slot) * g->cache_floats;
 }
 
 static void fill_caches(Engine *g, int64_t layer, int64_t rows) {
-    int64_t row = g->model->config.num_key_value_heads * g->model->config.head_dim;
+    int64_t KV = g->model->config.num_key_value_heads, D = g->model->config.head_dim;
     for (int64_t n = 0; n < rows; n++) {
         float *keys = cache_of(g, g->keys, layer, g->slots[n]), *values = cache_of(g, g->values, layer, g->slots[n]);
-        memcpy(keys + g->positions[n] * row, g->k + n * row, (size_t)row * sizeof *keys);
-        memcpy(values + g->positions[n] * row, g->v + n * row, (size_t)row * sizeof *values);
+        kv_cache_put(keys, values, g->capacity, g->positions[n], g->k + n * KV * D, g->v + n * KV * D, KV, D);
         g->row_keys[n] = keys;
         g->row_values[n] = values;
     }
@@ -250,7 +252,8 @@ static void attention_block(Engine *g, int64_t layer, int64_t rows, int64_t n_do
     if (n_docs)
         ops_cpu.attention_forward(g->att, g->lse, g->q, g->k, g->v, g->starts, n_docs, scale, c->sliding_window, H, KV, D);
     else
-        ops_cpu.attention_decode(g->att, g->q, g->row_keys, g->row_values, g->lengths, scale, c->sliding_window, rows, H, KV, D);
+        ops_cpu.attention_decode(g->att, g->q, g->row_keys, g->row_values, g->lengths, g->capacity, scale, c->sliding_window, rows,
+                                 H, KV, D);
     float *out = c->sub_norm ? g->q : g->att;
     if (c->sub_norm) ops_cpu.rmsnorm_forward(out, g->rstd, g->att, w->attn_sub_norm, eps, rows, H * D);
     read_input(g, out, rows, H * D);
@@ -293,11 +296,9 @@ void engine_head(Engine *g, int64_t rows) {
 
 void engine_copy_prompt(Engine *g, int64_t to, int64_t from, int64_t length) {
     const ModelConfig *c = &g->model->config;
-    size_t bytes = (size_t)(length * c->num_key_value_heads * c->head_dim) * sizeof(float);
-    for (int64_t l = 0; l < c->num_hidden_layers; l++) {
-        memcpy(cache_of(g, g->keys, l, to), cache_of(g, g->keys, l, from), bytes);
-        memcpy(cache_of(g, g->values, l, to), cache_of(g, g->values, l, from), bytes);
-    }
+    for (int64_t l = 0; l < c->num_hidden_layers; l++)
+        kv_cache_copy(cache_of(g, g->keys, l, to), cache_of(g, g->values, l, to), cache_of(g, g->keys, l, from),
+                      cache_of(g, g->values, l, from), g->capacity, length, c->num_key_value_heads, c->head_dim);
     size_t width = (size_t)c->hidden_size;
     memcpy(g->prompt_end + (size_t)to * width, g->prompt_end + (size_t)from * width, width * sizeof(float));
 }

@@ -2,11 +2,12 @@
 // softmax (Dao et al. 2022; Milakov & Gimelshein 2018). Blocks of keys begin at multiples of 64 from the document's
 // start, so a row's bits do not depend on which rows are computed with it: a decode step equals the forward pass over
 // the same keys.
-// Must not know: where keys and values are kept.
+// Must not know: who fills the caches that a decode step reads.
 #include <math.h>
 
 #include "core/base/thread.h"
 #include "core/ops/attention_block.h"
+#include "core/ops/kv_cache.h"
 #include "core/ops/ops.h"
 
 enum { ALONE = 1 << 17 }; // multiply-adds of a decode step below which waking another thread costs more than it brings
@@ -16,6 +17,7 @@ typedef struct Heads { // query rows of one document against one key head
     const float *q, *k, *v;         // q at row rows.base; k, v at the document's first key
     float *out, *lse;               // lse may be NULL
     int64_t key_stride, lse_stride; // floats between keys; between the lse of two tokens
+    int64_t capacity;               // 0; or k, v are a cache of so many keys, in panels already
     float scale;
     int64_t window;
 } Heads;
@@ -53,11 +55,18 @@ static void softmax_block(Work *w, int64_t i, int64_t n, int64_t first, int64_t 
 
 // Rows [r0, r0 + n) against keys [k0, k0 + n_keys).
 static void attend_block(Work *w, const Heads *h, int64_t r0, int64_t n, int64_t k0, int64_t n_keys) {
-    int64_t D = h->rows.D, columns = ROUND_UP(n_keys, GEMM_PANEL);
-    gemm_pack_transposed(w->k, D * GEMM_PANEL, h->k + k0 * h->key_stride, h->key_stride, D, n_keys);
-    gemm_pack(w->v, BLOCK * GEMM_PANEL, h->v + k0 * h->key_stride, h->key_stride, n_keys, D);
+    int64_t D = h->rows.D, columns = ROUND_UP(n_keys, GEMM_PANEL), v_panel = BLOCK * GEMM_PANEL;
+    const float *k = w->k, *v = w->v;
+    if (h->capacity) {
+        k = h->k + kv_cache_key(D, k0, 0);
+        v = h->v + kv_cache_value(h->capacity, k0, 0);
+        v_panel = h->capacity * GEMM_PANEL;
+    } else {
+        gemm_pack_transposed(w->k, D * GEMM_PANEL, h->k + k0 * h->key_stride, h->key_stride, D, n_keys);
+        gemm_pack(w->v, v_panel, h->v + k0 * h->key_stride, h->key_stride, n_keys, D);
+    }
     GemmBlock scores = {
-        .c = w->p, .c_row = BLOCK, .a = w->q, .a_row = D, .a_k = 1, .b = w->k, .b_panel = D * GEMM_PANEL};
+        .c = w->p, .c_row = BLOCK, .a = w->q, .a_row = D, .a_k = 1, .b = k, .b_panel = D * GEMM_PANEL};
     gemm_block(&scores, n, columns, D);
     for (int64_t i = 0; i < n; i++) {
         int64_t t = (r0 + i) / h->rows.G;
@@ -68,8 +77,8 @@ static void attend_block(Work *w, const Heads *h, int64_t r0, int64_t n, int64_t
                         .a = w->p,
                         .a_row = BLOCK,
                         .a_k = 1,
-                        .b = w->v,
-                        .b_panel = BLOCK * GEMM_PANEL,
+                        .b = v,
+                        .b_panel = v_panel,
                         .add = true};
     gemm_block(&values, n, D, n_keys);
 }
@@ -158,7 +167,7 @@ typedef struct DecodeArgs {
     const float *q;
     const float *const *keys, *const *values;
     const int32_t *lengths;
-    int64_t window, H, KV, D;
+    int64_t capacity, window, H, KV, D;
     float scale;
 } DecodeArgs;
 
@@ -168,25 +177,26 @@ static void decode_part(void *context, int64_t part) {
     int64_t row = (int64_t)(a->lengths[b] - 1) * G;
     Heads h = {.rows = {G, a->H, a->D, row},
                .q = a->q + head,
-               .k = a->keys[b] + kv * a->D,
-               .v = a->values[b] + kv * a->D,
+               .k = a->keys[b] + kv_cache_keys_of(a->capacity, a->D, kv),
+               .v = a->values[b] + kv_cache_values_of(a->capacity, a->D, kv),
+               .capacity = a->capacity,
                .out = a->out + head,
-               .key_stride = a->KV * a->D,
                .scale = a->scale,
                .window = a->window};
     for (int64_t r = row; r < row + G; r += BLOCK) attend_rows(&h, r, MIN(BLOCK, row + G - r));
 }
 
 void attention_decode_cpu(float *out, const float *q, const float *const *keys, const float *const *values,
-                          const int32_t *lengths, float scale, int64_t window, int64_t B, int64_t H, int64_t KV,
-                          int64_t D) {
+                          const int32_t *lengths, int64_t capacity, float scale, int64_t window, int64_t B, int64_t H,
+                          int64_t KV, int64_t D) {
     check_heads(H, KV, D);
+    check(capacity % GEMM_PANEL == 0, "attention_decode: a capacity of %lld is no multiple of 16", (long long)capacity);
     int64_t keys_seen = 0;
     for (int64_t b = 0; b < B; b++) {
-        check(lengths[b] >= 1, "attention_decode: sequence %lld is empty", (long long)b);
+        check(lengths[b] >= 1 && lengths[b] <= capacity, "attention_decode: sequence %lld has %d tokens", (long long)b, lengths[b]);
         keys_seen += lengths[b] - first_key(lengths[b] - 1, window);
     }
-    DecodeArgs a = {out, q, keys, values, lengths, window, H, KV, D, scale};
+    DecodeArgs a = {out, q, keys, values, lengths, capacity, window, H, KV, D, scale};
     if (keys_seen * H * D >= ALONE) {
         parallel_for(B * KV, decode_part, &a);
     } else {

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "core/base/mem.h"
+#include "core/ops/kv_cache.h"
 #include "core/ops/ops.h"
 
 static double dot(const float *a, const float *b, int64_t D) {
@@ -119,18 +120,24 @@ void attention_backward_ref(float *dq, float *dk, float *dv, const float *dout, 
 }
 
 void attention_decode_ref(float *out, const float *q, const float *const *keys, const float *const *values,
-                          const int32_t *lengths, float scale, int64_t window, int64_t B, int64_t H, int64_t KV,
-                          int64_t D) {
+                          const int32_t *lengths, int64_t capacity, float scale, int64_t window, int64_t B, int64_t H,
+                          int64_t KV, int64_t D) {
     check(H % KV == 0, "attention: %lld heads over %lld key heads", (long long)H, (long long)KV);
-    for (int64_t b = 0; b < B; b++) {
-        check(lengths[b] >= 1, "attention_decode: sequence %lld is empty", (long long)b);
+    float *k = xcalloc((size_t)(capacity * D), sizeof *k), *v = xcalloc((size_t)(capacity * D), sizeof *v);
+    double *p = xcalloc((size_t)capacity, sizeof *p);
+    for (int64_t row = 0; row < B * H; row++) {
+        int64_t b = row / H, kv = row % H / (H / KV);
+        check(lengths[b] >= 1 && lengths[b] <= capacity, "attention_decode: sequence %lld has %d tokens", (long long)b, lengths[b]);
         int64_t first = first_key(0, lengths[b] - 1, window), n = lengths[b] - first;
-        double *p = xcalloc((size_t)n, sizeof *p);
-        for (int64_t h = 0; h < H; h++) {
-            int64_t key = (first * KV + h / (H / KV)) * D, row = b * H + h;
-            softmax_scores(p, q + row * D, keys[b] + key, KV * D, scale, n, D);
-            weighted_values(out + row * D, p, values[b] + key, KV * D, n, D);
+        const float *from_k = keys[b] + kv_cache_keys_of(capacity, D, kv), *from_v = values[b] + kv_cache_values_of(capacity, D, kv);
+        for (int64_t i = 0; i < n * D; i++) {
+            k[i] = from_k[kv_cache_key(D, first + i / D, i % D)];
+            v[i] = from_v[kv_cache_value(capacity, first + i / D, i % D)];
         }
-        free(p);
+        softmax_scores(p, q + row * D, k, D, scale, n, D);
+        weighted_values(out + row * D, p, v, D, n, D);
     }
+    free(k);
+    free(v);
+    free(p);
 }

@@ -9,6 +9,7 @@
 #include "core/base/mem.h"
 #include "core/base/rng.h"
 #include "core/base/thread.h"
+#include "core/ops/kv_cache.h"
 #include "core/ops/ops.h"
 
 enum { REPEATS = 7, BUFFERS = 9 };
@@ -75,12 +76,13 @@ static void attention_backward(const Row *r) {
 static void decode(const Row *r) { // a sequences of b keys; all read their own part of two buffers
     const float *keys[256], *values[256];
     int32_t lengths[256];
+    int64_t capacity = ROUND_UP(r->b, 16), floats = kv_cache_floats(capacity, KV, D);
     for (int64_t i = 0; i < r->a; i++) {
-        keys[i] = f[1] + i * r->b * KV * D;
-        values[i] = f[2] + i * r->b * KV * D;
+        keys[i] = f[1] + i * floats;
+        values[i] = f[2] + i * floats;
         lengths[i] = (int32_t)r->b;
     }
-    ops_cpu.attention_decode(f[0], f[4], keys, values, lengths, 0.18f, 0, r->a, H, KV, D);
+    ops_cpu.attention_decode(f[0], f[4], keys, values, lengths, capacity, 0.18f, 0, r->a, H, KV, D);
 }
 
 #define PRODUCT(op, run, N, I, O)                                                                                      \

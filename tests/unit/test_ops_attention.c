@@ -7,6 +7,7 @@
 
 #include "core/base/mem.h"
 #include "core/base/thread.h"
+#include "core/ops/kv_cache.h"
 
 // Scores are sums of D products, outputs sums of up to T probabilities times values, and an error d of a score is a
 // relative error d of its probability: about EPS (sqrt(D) + sqrt(T)) with unit normals; the backward pass does it twice
@@ -105,7 +106,7 @@ static void test_windows(void **state) {
 // A decode step at length n has the bits of row n - 1 of the forward pass, in any company.
 static void test_decode_equals_forward(void **state) {
     (void)state;
-    enum { N = 140, H = 6, KV = 2, D = 24 };
+    enum { N = 140, H = 6, KV = 2, D = 24, CAPACITY = 144 };
     for (int64_t window = 0; window < 140; window += 50) {
         Case c = {.name = "decode"};
         float *out = case_tensor(&c, N * H * D, 0), *lse = case_tensor(&c, N * H, 0),
@@ -113,24 +114,34 @@ static void test_decode_equals_forward(void **state) {
         float *k = case_tensor(&c, N * KV * D, 0), *v = case_tensor(&c, N * KV * D, 0),
               *one = case_tensor(&c, N * H * D, 0);
         attention_forward_cpu(out, lse, q, k, v, (int32_t[]){0, N}, 1, 0.2f, window, H, KV, D);
+        float *key_cache = case_tensor(&c, kv_cache_floats(CAPACITY, KV, D), 0),
+              *value_cache = case_tensor(&c, kv_cache_floats(CAPACITY, KV, D), 0); // what is not filled is noise
         const float *keys[N], *values[N];
         int32_t lengths[N];
         for (int i = 0; i < N; i++) {
-            keys[i] = k;
-            values[i] = v;
+            kv_cache_put(key_cache, value_cache, CAPACITY, i, k + i * KV * D, v + i * KV * D, KV, D);
+            keys[i] = key_cache;
+            values[i] = value_cache;
             lengths[i] = i + 1;
         }
-        attention_decode_cpu(one, q, keys, values, lengths, 0.2f, window, N, H, KV, D);
+        attention_decode_cpu(one, q, keys, values, lengths, CAPACITY, 0.2f, window, N, H, KV, D);
         assert_memory_equal(one, out, N * H * D * sizeof(float));
-        attention_decode_cpu(one, q + 77 * H * D, keys, values, lengths + 77, 0.2f, window, 1, H, KV, D);
+        attention_decode_cpu(one, q + 77 * H * D, keys, values, lengths + 77, CAPACITY, 0.2f, window, 1, H, KV, D);
         assert_memory_equal(one, out + 77 * H * D, H * D * sizeof(float));
+        float *key_copy = case_tensor(&c, kv_cache_floats(CAPACITY, KV, D), 0),
+              *value_copy = case_tensor(&c, kv_cache_floats(CAPACITY, KV, D), 0);
+        kv_cache_copy(key_copy, value_copy, key_cache, value_cache, CAPACITY, 77, KV, D);
+        keys[0] = key_copy;
+        values[0] = value_copy;
+        attention_decode_cpu(one, q + 76 * H * D, keys, values, lengths + 76, CAPACITY, 0.2f, window, 1, H, KV, D);
+        assert_memory_equal(one, out + 76 * H * D, H * D * sizeof(float));
         case_free(&c);
     }
 }
 
 static void run_decode(const Ops *ops, Case *c) {
-    ops->attention_decode(c->t[0].data, c->t[1].data, c->keys, c->values, c->ids, c->number, c->window, c->N, c->H,
-                          c->KV, c->D);
+    ops->attention_decode(c->t[0].data, c->t[1].data, c->keys, c->values, c->ids, c->C, c->number, c->window, c->N,
+                          c->H, c->KV, c->D);
 }
 
 static void test_decode(void **state) {
@@ -143,6 +154,7 @@ static void test_decode(void **state) {
                   .H = 10,
                   .KV = 2,
                   .D = 20,
+                  .C = 208, // capacity
                   .number = 0.3f,
                   .ids = lengths,
                   .window = window};
@@ -150,8 +162,8 @@ static void test_decode(void **state) {
         case_tensor(&c, c.N * c.H * c.D, 0);
         const float *keys[6], *values[6];
         for (int b = 0; b < 6; b += 2) { // two sequences share a cache's memory: only the lengths differ
-            keys[b] = keys[b + 1] = case_tensor(&c, 200 * c.KV * c.D, 0);
-            values[b] = values[b + 1] = case_tensor(&c, 200 * c.KV * c.D, 0);
+            keys[b] = keys[b + 1] = case_tensor(&c, kv_cache_floats(c.C, c.KV, c.D), 0);
+            values[b] = values[b + 1] = case_tensor(&c, kv_cache_floats(c.C, c.KV, c.D), 0);
         }
         c.keys = keys;
         c.values = values;
