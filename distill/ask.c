@@ -1,4 +1,5 @@
-// distill ask: prompts -> traces.jsonl.zst. Owns: the trace record. Must not know: batches, resuming (core/ask), grading.
+// distill ask: prompts -> traces.jsonl.zst. Owns: the trace record. Must not know: batches, resuming (core/ask),
+// grading.
 #include "core/ask/ask.h"
 
 #include <stdio.h>
@@ -25,14 +26,19 @@ typedef struct Asking {
 } Asking;
 
 static Sampling sampling_of(const AskConfig *c) {
-    return (Sampling){.temperature = c->temperature, .top_p = c->top_p, .top_k = c->top_k, .min_p = c->min_p,
-                      .repetition_penalty = c->repetition_penalty, .max_tokens = c->max_tokens, .seed = (uint64_t)c->seed};
+    return (Sampling){.temperature = c->temperature,
+                      .top_p = c->top_p,
+                      .top_k = c->top_k,
+                      .min_p = c->min_p,
+                      .repetition_penalty = c->repetition_penalty,
+                      .max_tokens = c->max_tokens,
+                      .seed = (uint64_t)c->seed};
 }
 
 static json_t *sampling_json(const AskConfig *c) {
-    return json_pack("{s:f, s:f, s:I, s:f, s:f, s:I, s:I, s:s}", "temperature", c->temperature, "top_p", c->top_p, "top_k",
-                     (json_int_t)c->top_k, "min_p", c->min_p, "repetition_penalty", c->repetition_penalty, "max_tokens",
-                     (json_int_t)c->max_tokens, "seed", (json_int_t)c->seed, "prefix", c->prefix);
+    return json_pack("{s:f, s:f, s:I, s:f, s:f, s:I, s:I, s:s}", "temperature", c->temperature, "top_p", c->top_p,
+                     "top_k", (json_int_t)c->top_k, "min_p", c->min_p, "repetition_penalty", c->repetition_penalty,
+                     "max_tokens", (json_int_t)c->max_tokens, "seed", (json_int_t)c->seed, "prefix", c->prefix);
 }
 
 // Without the line breaks around it, which the written form puts back.
@@ -49,18 +55,19 @@ static double mean_logprob(const GenResult *r) {
     return r->n_tokens ? sum / (double)r->n_tokens : 0;
 }
 
-static json_t *make_trace(void *context, const AskRequest *request, const char *id, const char *text, const GenResult *result,
-                          Error *e) {
+static json_t *make_trace(void *context, const AskRequest *request, const char *id, const char *text,
+                          const GenResult *result, Error *e) {
     const Asking *a = context;
     Buf reasoning = {0}, content = {0};
     bool closed;
     chat_split_thinking(text, strlen(text), &reasoning, &content, &closed);
-    json_t *record = json_pack(
-        "{s:s, s:O, s:I, s:O, s:O, s:O, s:o, s:o, s:s, s:{s:I, s:I}, s:f}", "id", id, "prompt_id", json_object_get(request->prompt, "id"),
-        "sample", (json_int_t)request->sample, "teacher", a->teacher, "sampling", a->sampling, "messages",
-        json_object_get(request->prompt, "messages"), "reasoning", trimmed(&reasoning), "content", trimmed(&content), "finish_reason",
-        result->stopped ? "stop" : "length", "usage", "prompt_tokens", (json_int_t)result->n_prompt, "completion_tokens",
-        (json_int_t)result->n_tokens, "mean_logprob", mean_logprob(result));
+    json_t *record =
+        json_pack("{s:s, s:O, s:I, s:O, s:O, s:O, s:o, s:o, s:s, s:{s:I, s:I}, s:f}", "id", id, "prompt_id",
+                  json_object_get(request->prompt, "id"), "sample", (json_int_t)request->sample, "teacher", a->teacher,
+                  "sampling", a->sampling, "messages", json_object_get(request->prompt, "messages"), "reasoning",
+                  trimmed(&reasoning), "content", trimmed(&content), "finish_reason",
+                  result->stopped ? "stop" : "length", "usage", "prompt_tokens", (json_int_t)result->n_prompt,
+                  "completion_tokens", (json_int_t)result->n_tokens, "mean_logprob", mean_logprob(result));
     if (record && !closed) json_object_set_new(record, "thinking_closed", json_false());
     if (!record) fail(e, EXIT_DATA, "answer %s: its text cannot be stored as JSON", id);
     buf_free(&reasoning);
@@ -72,7 +79,8 @@ static AskRequest *list_requests(const Asking *a, int64_t *n) {
     int64_t samples = a->config->samples;
     *n = prompts_count(&a->prompts) * samples;
     AskRequest *requests = xcalloc((size_t)*n, sizeof *requests);
-    for (int64_t i = 0; i < *n; i++) requests[i] = (AskRequest){.prompt = prompts_at(&a->prompts, i / samples), .sample = i % samples};
+    for (int64_t i = 0; i < *n; i++)
+        requests[i] = (AskRequest){.prompt = prompts_at(&a->prompts, i / samples), .sample = i % samples};
     return requests;
 }
 
@@ -80,7 +88,8 @@ static AskRequest *list_requests(const Asking *a, int64_t *n) {
 typedef struct Total {
     int64_t traces, tokens, stopped;
 } Total;
-static bool add_up(void *context, const json_t *record, const Trace *trace, int64_t index, const char *place, Error *e) {
+static bool add_up(void *context, const json_t *record, const Trace *trace, int64_t index, const char *place,
+                   Error *e) {
     Total *t = context;
     t->traces++;
     t->tokens += trace->n_tokens;
@@ -95,8 +104,9 @@ static bool report(Run *run, const Asking *a, const char *path, int64_t tokens_n
     run_count(run, "traces", total.traces);
     run_result(run, "traces", json_integer(total.traces));
     run_result(run, "tokens", json_integer(total.tokens));
-    run_result(run, "finish_reason", json_pack("{s:I, s:I}", "stop", (json_int_t)total.stopped, "length",
-                                               (json_int_t)(total.traces - total.stopped)));
+    run_result(run, "finish_reason",
+               json_pack("{s:I, s:I}", "stop", (json_int_t)total.stopped, "length",
+                         (json_int_t)(total.traces - total.stopped)));
     run_result(run, "tok_per_sec", tokens_now ? json_real((double)tokens_now / seconds) : json_null());
     log_info("%lld traces of %lld prompts, %lld tokens, %lld cut off at max_tokens", (long long)total.traces,
              (long long)prompts_count(&a->prompts), (long long)total.tokens, (long long)(total.traces - total.stopped));
@@ -107,7 +117,10 @@ static bool ask_prompts(Run *run, Asking *a, Error *e) {
     const AskConfig *c = a->config;
     a->teacher = json_pack("{s:s, s:s}", "name", a->model.name, "sha256", a->model.sha256);
     a->sampling = sampling_json(c);
-    AskOptions options = {.sampling = sampling_of(c), .prefix = c->prefix[0] ? c->prefix : NULL, .group = c->group, .stage = "ask",
+    AskOptions options = {.sampling = sampling_of(c),
+                          .prefix = c->prefix[0] ? c->prefix : NULL,
+                          .group = c->group,
+                          .stage = "ask",
                           .unit = "traces"};
     int64_t n, tokens = 0;
     AskRequest *requests = list_requests(a, &n);
@@ -145,8 +158,14 @@ static bool plan(const void *config, Error *e) {
 
 static int run_ask(const void *config, const Options *options, Error *e) {
     const AskConfig *c = config;
-    DistillStage stage = {.program = "distill ask", .table = &table, .out = c->out, .threads = c->threads, .inputs = {c->model, c->prompts},
-                          .outputs = {"traces.jsonl.zst"}, .plan = plan, .work = work};
+    DistillStage stage = {.program = "distill ask",
+                          .table = &table,
+                          .out = c->out,
+                          .threads = c->threads,
+                          .inputs = {c->model, c->prompts},
+                          .outputs = {"traces.jsonl.zst"},
+                          .plan = plan,
+                          .work = work};
     return distill_run(&stage, config, options, e);
 }
 

@@ -13,7 +13,7 @@ typedef struct DistillStage {
     const ConfigTable *table;
     const char *out;
     int64_t threads;
-    const char *inputs[2], *outputs[3]; // paths; names inside the run folder; NULL or "" = none
+    const char *inputs[2], *outputs[3];         // paths; names inside the run folder; NULL or "" = none
     bool (*plan)(const void *config, Error *e); // --dry-run: says on stdout what would be done
     bool (*work)(Run *run, const void *config, Error *e);
 } DistillStage;
@@ -25,7 +25,8 @@ typedef struct Prompts {
     json_t *records; // array, in file order
     json_t *by_id;   // id -> index
 } Prompts;
-// The first `limit` prompt records of a file (0 = all). Each has an id of its own and messages that end with the user's turn.
+// The first `limit` prompt records of a file (0 = all). Each has an id of its own and messages that end with the user's
+// turn.
 bool prompts_read(Prompts *p, const char *path, int64_t limit, Error *e);
 int64_t prompts_count(const Prompts *p);
 const json_t *prompts_at(const Prompts *p, int64_t index);
@@ -34,7 +35,7 @@ void prompts_free(Prompts *p);
 
 // ---- traces ----
 #define CUT_OFF_REASON "cut off at max_tokens" // verdict of a trace that did not end by itself
-typedef struct Trace { // borrowed from the record
+typedef struct Trace {                         // borrowed from the record
     const char *id, *prompt_id, *reasoning, *content;
     bool cut_off;         // finish_reason "length"
     bool thinking_closed; // false: it ended inside its reasoning
@@ -46,7 +47,8 @@ bool trace_read(const json_t *record, const char *place, Trace *out, Error *e);
 void trace_text(const Trace *t, Buf *out);
 
 // Calls fn with each trace of a file; ends early with EXIT_STOPPED when a stop was requested.
-typedef bool (*TraceFn)(void *context, const json_t *record, const Trace *trace, int64_t index, const char *place, Error *e);
+typedef bool (*TraceFn)(void *context, const json_t *record, const Trace *trace, int64_t index, const char *place,
+                        Error *e);
 bool trace_each(const char *path, TraceFn fn, void *context, Error *e);
 
 // ---- output files, written whole ----

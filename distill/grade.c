@@ -1,5 +1,5 @@
-// distill grade: traces + answers -> graded.jsonl.zst (traces with a verdict). Owns: what a cut-off trace is worth, pass rates.
-// Must not know: how an answer is found and compared (core/data/grader.h).
+// distill grade: traces + answers -> graded.jsonl.zst (traces with a verdict). Owns: what a cut-off trace is worth,
+// pass rates. Must not know: how an answer is found and compared (core/data/grader.h).
 #include <stdio.h>
 #include <string.h>
 
@@ -42,20 +42,24 @@ static json_t *whole_characters(const char *text) {
     return value ? value : json_string("");
 }
 
-static bool grade_trace(void *context, const json_t *record, const Trace *trace, int64_t index, const char *place, Error *e) {
+static bool grade_trace(void *context, const json_t *record, const Trace *trace, int64_t index, const char *place,
+                        Error *e) {
     Grading *g = context;
     const char *gold = NULL;
     int64_t at = prompts_find(&g->prompts, trace->prompt_id);
-    if (at < 0) return fail(e, EXIT_DATA, "%s: prompt_id: \"%.64s\" is not in %s", place, trace->prompt_id, g->prompts_path);
-    if (!json_opt_text(prompts_at(&g->prompts, at), "answer", trace->prompt_id, &gold, e)) return fail_in(e, "%s", g->prompts_path);
+    if (at < 0)
+        return fail(e, EXIT_DATA, "%s: prompt_id: \"%.64s\" is not in %s", place, trace->prompt_id, g->prompts_path);
+    if (!json_opt_text(prompts_at(&g->prompts, at), "answer", trace->prompt_id, &gold, e))
+        return fail_in(e, "%s", g->prompts_path);
     Verdict v = judge(trace, gold);
     g->scores[at].verified += v.label != LABEL_UNVERIFIED;
     g->scores[at].right += v.label == LABEL_POSITIVE;
     tally(g->labels, label_name(v.label));
     tally(g->reasons, v.reason);
     json_t *graded = json_copy((json_t *)record); // shallow: only the new member is ours
-    json_object_set_new(graded, "verdict", json_pack("{s:s, s:s, s:o, s:s}", "label", label_name(v.label), "grader", GRADER_NAME,
-                                                     "extracted", whole_characters(v.extracted), "reason", v.reason));
+    json_object_set_new(graded, "verdict",
+                        json_pack("{s:s, s:s, s:o, s:s}", "label", label_name(v.label), "grader", GRADER_NAME,
+                                  "extracted", whole_characters(v.extracted), "reason", v.reason));
     return trace_sink_write(&g->out, graded, e);
 }
 
@@ -74,8 +78,9 @@ static void add_prompt(PassRate *p, const PromptScore *s) {
 }
 
 static json_t *pass_rate_json(const PassRate *p) {
-    return json_pack("{s:I, s:f, s:I, s:I, s:I}", "prompts", (json_int_t)p->prompts, "pass_rate", p->sum / (double)p->prompts, "none_right",
-                     (json_int_t)p->none, "some_right", (json_int_t)(p->prompts - p->none - p->all), "all_right", (json_int_t)p->all);
+    return json_pack("{s:I, s:f, s:I, s:I, s:I}", "prompts", (json_int_t)p->prompts, "pass_rate",
+                     p->sum / (double)p->prompts, "none_right", (json_int_t)p->none, "some_right",
+                     (json_int_t)(p->prompts - p->none - p->all), "all_right", (json_int_t)p->all);
 }
 
 enum { MAX_STEPS = 64 }; // harder problems are counted with these
@@ -86,7 +91,8 @@ static void report(Run *run, const Grading *g) {
         if (g->scores[i].verified == 0) continue;
         add_prompt(&all, &g->scores[i]);
         const json_t *steps = json_object_get(json_object_get(prompts_at(&g->prompts, i), "meta"), "steps");
-        if (json_is_integer(steps)) add_prompt(&by_steps[CLAMP(json_integer_value(steps), 0, MAX_STEPS)], &g->scores[i]);
+        if (json_is_integer(steps))
+            add_prompt(&by_steps[CLAMP(json_integer_value(steps), 0, MAX_STEPS)], &g->scores[i]);
     }
     run_result(run, "labels", json_incref(g->labels));
     run_result(run, "reasons", json_incref(g->reasons));
@@ -98,11 +104,14 @@ static void report(Run *run, const Grading *g) {
         snprintf(name, sizeof name, "%d", i);
         if (by_steps[i].prompts) json_object_set_new(table_of_steps, name, pass_rate_json(&by_steps[i]));
     }
-    if (json_object_size(table_of_steps)) run_result(run, "by_steps", table_of_steps);
-    else json_decref(table_of_steps);
-    log_info("%lld traces of %lld prompts: %lld positive, %lld negative; pass rate %.3f", (long long)g->out.n, (long long)all.prompts,
-             (long long)json_integer_value(json_object_get(g->labels, "positive")),
-             (long long)json_integer_value(json_object_get(g->labels, "negative")), all.prompts ? all.sum / (double)all.prompts : 0.0);
+    if (json_object_size(table_of_steps))
+        run_result(run, "by_steps", table_of_steps);
+    else
+        json_decref(table_of_steps);
+    log_info("%lld traces of %lld prompts: %lld positive, %lld negative; pass rate %.3f", (long long)g->out.n,
+             (long long)all.prompts, (long long)json_integer_value(json_object_get(g->labels, "positive")),
+             (long long)json_integer_value(json_object_get(g->labels, "negative")),
+             all.prompts ? all.sum / (double)all.prompts : 0.0);
 }
 
 static void count(Run *run, const Grading *g) {
@@ -132,8 +141,12 @@ static bool work(Run *run, const void *config, Error *e) {
 
 static int run_grade(const void *config, const Options *options, Error *e) {
     const GradeConfig *c = config;
-    DistillStage stage = {.program = "distill grade", .table = &table, .out = c->out, .inputs = {c->traces, c->prompts},
-                          .outputs = {"graded.jsonl.zst"}, .work = work};
+    DistillStage stage = {.program = "distill grade",
+                          .table = &table,
+                          .out = c->out,
+                          .inputs = {c->traces, c->prompts},
+                          .outputs = {"graded.jsonl.zst"},
+                          .work = work};
     return distill_run(&stage, config, options, e);
 }
 

@@ -1,9 +1,10 @@
-// distill select: graded traces -> positive.jsonl.zst, pairs.jsonl.zst, dropped.jsonl.zst. Owns: which traces are used, and as what.
-// Must not know: how they were asked or graded.
+// distill select: graded traces -> positive.jsonl.zst, pairs.jsonl.zst, dropped.jsonl.zst. Owns: which traces are used,
+// and as what. Must not know: how they were asked or graded.
 //
-// A trace is kept when it is a positive or the rejected side of a pair (the chosen side always is one of the positives); it counts
-// once. Every other trace is dropped with one reason, the first that holds. The file is read twice: once for what decides, once to
-// write, so that memory holds no texts but those that wait for the other half of their pair.
+// A trace is kept when it is a positive or the rejected side of a pair (the chosen side always is one of the
+// positives); it counts once. Every other trace is dropped with one reason, the first that holds. The file is read
+// twice: once for what decides, once to write, so that memory holds no texts but those that wait for the other half of
+// their pair.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -65,14 +66,16 @@ static void hash_text(const Trace *t, char out[33]) {
     buf_free(&text);
 }
 
-static bool collect(void *context, const json_t *record, const Trace *trace, int64_t index, const char *place, Error *e) {
+static bool collect(void *context, const json_t *record, const Trace *trace, int64_t index, const char *place,
+                    Error *e) {
     Selection *s = context;
     const json_t *verdict = json_object_get(record, "verdict");
     const char *label;
     Candidate c = {.index = index, .n_tokens = trace->n_tokens, .cut_off = trace->cut_off};
     if (!verdict) return fail(e, EXIT_DATA, "%s: verdict: missing; run `distill grade` on these traces first", place);
     if (!json_get_text(verdict, "label", place, &label, e)) return false;
-    if (!label_parse(label, &c.label)) return fail(e, EXIT_DATA, "%s: verdict.label: \"%.40s\" is no label", place, label);
+    if (!label_parse(label, &c.label))
+        return fail(e, EXIT_DATA, "%s: verdict.label: \"%.40s\" is no label", place, label);
     c.prompt = prompt_number(s, trace->prompt_id);
     hash_text(trace, c.text);
     if (s->n == s->capacity) {
@@ -146,9 +149,12 @@ static void decide_prompt(Selection *s, Candidate **of_prompt, int64_t n, Candid
     Candidate **wrong = list + n_right;
     int64_t n_wrong = usable(c, of_prompt, n, LABEL_NEGATIVE, wrong);
     for (int64_t i = 0; i < n_wrong; i++) {
-        if (kept == 0) wrong[i]->reason = "no positive of this prompt";
-        else if (i >= c->pairs_per_prompt) wrong[i]->reason = "enough pairs of this prompt";
-        else add_pair(s, list[i % kept], wrong[i]);
+        if (kept == 0)
+            wrong[i]->reason = "no positive of this prompt";
+        else if (i >= c->pairs_per_prompt)
+            wrong[i]->reason = "enough pairs of this prompt";
+        else
+            add_pair(s, list[i % kept], wrong[i]);
     }
     s->with_positive += kept > 0;
     s->with_pair += kept > 0 && n_wrong > 0 && c->pairs_per_prompt > 0;
@@ -183,8 +189,10 @@ static bool write_positive(Selection *s, const json_t *record, const Trace *t, E
     record_id(key, strlen(key), id);
     json_t *messages = json_copy(json_object_get(record, "messages"));
     json_array_append_new(messages, json_pack("{s:s, s:s}", "role", "assistant", "content", text.data));
-    bool ok = trace_sink_write(&s->positive, json_pack("{s:s, s:o, s:s, s:s, s:s}", "id", id, "messages", messages, "source", "distill",
-                                                       "prompt_id", t->prompt_id, "trace_id", t->id), e);
+    bool ok = trace_sink_write(&s->positive,
+                               json_pack("{s:s, s:o, s:s, s:s, s:s}", "id", id, "messages", messages, "source",
+                                         "distill", "prompt_id", t->prompt_id, "trace_id", t->id),
+                               e);
     s->positive_tokens += t->n_tokens;
     free(key);
     buf_free(&text);
@@ -214,9 +222,10 @@ static bool write_pair(Selection *s, const Pair *p, Error *e) {
     char *key = xasprintf("%s/%s", chosen_id, rejected_id), id[33];
     record_id(key, strlen(key), id);
     free(key);
-    json_t *pair = json_pack("{s:s, s:O, s:O, s:O, s:O, s:s, s:s}", "id", id, "prompt_id", json_object_get(chosen->waiting, "prompt_id"),
-                             "messages", json_object_get(chosen->waiting, "messages"), "chosen", json_object_get(chosen->waiting, "text"),
-                             "rejected", json_object_get(rejected->waiting, "text"), "chosen_id", chosen_id, "rejected_id", rejected_id);
+    json_t *pair = json_pack(
+        "{s:s, s:O, s:O, s:O, s:O, s:s, s:s}", "id", id, "prompt_id", json_object_get(chosen->waiting, "prompt_id"),
+        "messages", json_object_get(chosen->waiting, "messages"), "chosen", json_object_get(chosen->waiting, "text"),
+        "rejected", json_object_get(rejected->waiting, "text"), "chosen_id", chosen_id, "rejected_id", rejected_id);
     release(chosen);
     release(rejected);
     return trace_sink_write(&s->paired, pair, e);
@@ -224,15 +233,18 @@ static bool write_pair(Selection *s, const Pair *p, Error *e) {
 
 static bool write_dropped(Selection *s, const Trace *t, const char *reason, Error *e) {
     tally(s->reasons, reason);
-    return trace_sink_write(&s->dropped, json_pack("{s:s, s:s, s:s}", "id", t->id, "stage", "distill select", "reason", reason), e);
+    return trace_sink_write(&s->dropped,
+                            json_pack("{s:s, s:s, s:s}", "id", t->id, "stage", "distill select", "reason", reason), e);
 }
 
-static bool write_out(void *context, const json_t *record, const Trace *trace, int64_t index, const char *place, Error *e) {
+static bool write_out(void *context, const json_t *record, const Trace *trace, int64_t index, const char *place,
+                      Error *e) {
     Selection *s = context;
     if (index >= s->n) return fail(e, EXIT_DATA, "%s: the file grew while it was read; run again", place);
     Candidate *c = &s->all[index];
     if (c->reason) return write_dropped(s, trace, c->reason, e);
-    if (!json_is_array(json_object_get(record, "messages"))) return fail(e, EXIT_DATA, "%s: messages: expected an array", place);
+    if (!json_is_array(json_object_get(record, "messages")))
+        return fail(e, EXIT_DATA, "%s: messages: expected an array", place);
     if (c->positive && !write_positive(s, record, trace, e)) return false;
     if (c->n_pairs) c->waiting = side_of_pair(record, trace);
     for (; s->pairs_written < s->n_pairs && later(&s->pairs[s->pairs_written]) == index; s->pairs_written++)
@@ -264,8 +276,9 @@ static void report(Run *run, const Selection *s) {
     run_result(run, "prompts_traced", json_integer((json_int_t)json_object_size(s->prompts)));
     run_result(run, "prompts_with_positive", json_integer(s->with_positive));
     run_result(run, "prompts_with_pair", json_integer(s->with_pair));
-    log_info("%lld traces: %lld positives (%lld of %zu prompts), %lld pairs, %lld dropped", (long long)s->n, (long long)s->positive.n,
-             (long long)s->with_positive, json_object_size(s->prompts), (long long)s->paired.n, (long long)s->dropped.n);
+    log_info("%lld traces: %lld positives (%lld of %zu prompts), %lld pairs, %lld dropped", (long long)s->n,
+             (long long)s->positive.n, (long long)s->with_positive, json_object_size(s->prompts),
+             (long long)s->paired.n, (long long)s->dropped.n);
 }
 
 // Prompts that have no right trace, asked or not.
@@ -280,7 +293,8 @@ static bool report_coverage(Run *run, const Selection *s, Error *e) {
 }
 
 static bool open_sinks(Selection *s, const Run *run, Error *e) {
-    return trace_sink_open(&s->positive, run, "positive.jsonl.zst", e) && trace_sink_open(&s->paired, run, "pairs.jsonl.zst", e) &&
+    return trace_sink_open(&s->positive, run, "positive.jsonl.zst", e) &&
+           trace_sink_open(&s->paired, run, "pairs.jsonl.zst", e) &&
            trace_sink_open(&s->dropped, run, "dropped.jsonl.zst", e);
 }
 
@@ -310,8 +324,12 @@ static bool work(Run *run, const void *config, Error *e) {
 
 static int run_select(const void *config, const Options *options, Error *e) {
     const SelectConfig *c = config;
-    DistillStage stage = {.program = "distill select", .table = &table, .out = c->out, .inputs = {c->traces, c->prompts},
-                          .outputs = {"positive.jsonl.zst", "pairs.jsonl.zst", "dropped.jsonl.zst"}, .work = work};
+    DistillStage stage = {.program = "distill select",
+                          .table = &table,
+                          .out = c->out,
+                          .inputs = {c->traces, c->prompts},
+                          .outputs = {"positive.jsonl.zst", "pairs.jsonl.zst", "dropped.jsonl.zst"},
+                          .work = work};
     return distill_run(&stage, config, options, e);
 }
 

@@ -10,7 +10,8 @@ static bool print_plan(const DistillStage *s, const void *config, Error *e) {
     printf("%s\n", s->program);
     for (size_t i = 0; i < COUNT_OF(s->inputs); i++) {
         if (!is_given(s->inputs[i])) continue;
-        if (!file_exists(s->inputs[i]) && !is_folder(s->inputs[i])) return fail(e, EXIT_DATA, "%s: no such file", s->inputs[i]);
+        if (!file_exists(s->inputs[i]) && !is_folder(s->inputs[i]))
+            return fail(e, EXIT_DATA, "%s: no such file", s->inputs[i]);
         printf("  reads   %s\n", s->inputs[i]);
     }
     for (size_t i = 0; i < COUNT_OF(s->outputs); i++)
@@ -35,7 +36,8 @@ static bool print_results(const Run *run, Error *e) {
     json_t *record = json_read_file(path, e);
     free(path);
     if (!record) return false;
-    json_t *shown = json_pack("{s:O, s:O}", "counts", json_object_get(record, "counts"), "results", json_object_get(record, "results"));
+    json_t *shown = json_pack("{s:O, s:O}", "counts", json_object_get(record, "counts"), "results",
+                              json_object_get(record, "results"));
     Buf text = {0};
     json_write(&text, shown, 2, false);
     puts(text.data);
@@ -50,8 +52,10 @@ int distill_run(const DistillStage *s, const void *config, const Options *option
     threads_set((int)s->threads);
     run_open(&run, s->program, s->table, config, s->out);
     bool ok;
-    if (options->dry_run) ok = print_plan(s, config, e);
-    else ok = carry_out(&run, s, config, options, e) && (!options->json || print_results(&run, e));
+    if (options->dry_run)
+        ok = print_plan(s, config, e);
+    else
+        ok = carry_out(&run, s, config, options, e) && (!options->json || print_results(&run, e));
     run_close(&run);
     return ok ? EXIT_OK : e->code ? e->code : EXIT_FAIL;
 }

@@ -13,7 +13,8 @@ static bool check_messages(const json_t *record, const char *place, Error *e) {
     ChatMessage *messages = xcalloc(room + 1, sizeof *messages);
     bool ok = chat_messages(array, place, messages, room + 1, &n, e);
     if (ok && (n == 0 || strcmp(messages[n - 1].role, "user")))
-        ok = fail(e, EXIT_DATA, "%s: messages: the last one must be the user's, so that there is something to answer", place);
+        ok = fail(e, EXIT_DATA, "%s: messages: the last one must be the user's, so that there is something to answer",
+                  place);
     free(messages);
     return ok;
 }
@@ -32,7 +33,8 @@ static bool add_prompt(PromptFile *f, json_t *record, int64_t index, Error *e) {
     if (!id[0]) return fail(e, EXIT_DATA, "%s: id: is empty; each prompt needs one of its own", place);
     int64_t twin = prompts_find(p, id);
     if (twin >= 0)
-        return fail(e, EXIT_DATA, "%s: id: \"%s\" is already record %lld; ids must be unique", place, id, (long long)twin + 1);
+        return fail(e, EXIT_DATA, "%s: id: \"%s\" is already record %lld; ids must be unique", place, id,
+                    (long long)twin + 1);
     if (!check_messages(record, place, e)) return false;
     json_object_set_new(p->by_id, id, json_integer(index));
     json_array_append(p->records, record);
@@ -82,14 +84,17 @@ static bool finish_read(const json_t *record, const char *place, bool *cut_off, 
 
 bool trace_read(const json_t *record, const char *place, Trace *out, Error *e) {
     *out = (Trace){.thinking_closed = true};
-    return json_get_text(record, "id", place, &out->id, e) && json_get_text(record, "prompt_id", place, &out->prompt_id, e) &&
-           json_get_text(record, "reasoning", place, &out->reasoning, e) && json_get_text(record, "content", place, &out->content, e) &&
-           finish_read(record, place, &out->cut_off, e) && json_opt_bool(record, "thinking_closed", place, &out->thinking_closed, e) &&
+    return json_get_text(record, "id", place, &out->id, e) &&
+           json_get_text(record, "prompt_id", place, &out->prompt_id, e) &&
+           json_get_text(record, "reasoning", place, &out->reasoning, e) &&
+           json_get_text(record, "content", place, &out->content, e) && finish_read(record, place, &out->cut_off, e) &&
+           json_opt_bool(record, "thinking_closed", place, &out->thinking_closed, e) &&
            json_get_int(json_object_get(record, "usage"), "completion_tokens", place, 0, INT64_MAX, &out->n_tokens, e);
 }
 
 void trace_text(const Trace *t, Buf *out) {
-    if (t->reasoning[0]) buf_printf(out, t->thinking_closed ? "<think>\n%s\n</think>\n\n" : "<think>\n%s", t->reasoning);
+    if (t->reasoning[0])
+        buf_printf(out, t->thinking_closed ? "<think>\n%s\n</think>\n\n" : "<think>\n%s", t->reasoning);
     buf_text(out, t->content);
 }
 
@@ -103,7 +108,8 @@ bool trace_each(const char *path, TraceFn fn, void *context, Error *e) {
         Trace trace;
         snprintf(place, sizeof place, "%s: record %lld", path, (long long)record_index(reader));
         bool ok = stop_requested() ? fail(e, EXIT_STOPPED, "stopped; run the same command again to redo this stage")
-                                   : trace_read(record, place, &trace, e) && fn(context, record, &trace, record_index(reader) - 1, place, e);
+                                   : trace_read(record, place, &trace, e) &&
+                                         fn(context, record, &trace, record_index(reader) - 1, place, e);
         if (!ok) got = -1;
         json_decref(record);
     }

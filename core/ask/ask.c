@@ -67,8 +67,9 @@ static bool open_parts(AskModel *a, const char *path, Error *e) {
     memcpy(a->sha256, weights.text, sizeof a->sha256);
     if (!(a->tokenizer = tokenizer_load(path, e)) || !(a->chat = chat_load(path, a->tokenizer, e))) return false;
     int64_t ids = tokenizer_vocab_size(a->tokenizer), rows = a->model->config.vocab_size;
-    return ids <= rows || fail(e, EXIT_DATA, "%s: the tokenizer has %lld ids, the model %lld embeddings; they do not belong together", path,
-                               (long long)ids, (long long)rows);
+    return ids <= rows ||
+           fail(e, EXIT_DATA, "%s: the tokenizer has %lld ids, the model %lld embeddings; they do not belong together",
+                path, (long long)ids, (long long)rows);
 }
 
 bool ask_open(AskModel *a, const char *model_path, int64_t max_batch, int64_t max_context, Error *e) {
@@ -97,14 +98,16 @@ static const char *prompt_id(const AskRequest *r) {
 
 void ask_id(const AskModel *a, const AskRequest *r, const AskOptions *o, char out[33]) {
     const Sampling *s = &o->sampling;
-    char *text = xasprintf("%s/%s/%.17g/%.17g/%lld/%.17g/%.17g/%lld/%llu/%lld/%s", prompt_id(r), a->sha256, s->temperature, s->top_p,
-                           (long long)s->top_k, s->min_p, s->repetition_penalty, (long long)s->max_tokens, (unsigned long long)s->seed,
-                           (long long)r->sample, o->prefix ? o->prefix : "");
+    char *text =
+        xasprintf("%s/%s/%.17g/%.17g/%lld/%.17g/%.17g/%lld/%llu/%lld/%s", prompt_id(r), a->sha256, s->temperature,
+                  s->top_p, (long long)s->top_k, s->min_p, s->repetition_penalty, (long long)s->max_tokens,
+                  (unsigned long long)s->seed, (long long)r->sample, o->prefix ? o->prefix : "");
     record_id(text, strlen(text), out);
     free(text);
 }
 
-// First 56 bits of the hash of "(prompt id)/(sample)": a stream of its own for each answer, whatever else is asked beside it.
+// First 56 bits of the hash of "(prompt id)/(sample)": a stream of its own for each answer, whatever else is asked
+// beside it.
 static uint64_t stream_of(const AskRequest *r) {
     char *text = xasprintf("%s/%lld", prompt_id(r), (long long)r->sample), id[33];
     record_id(text, strlen(text), id);
@@ -123,10 +126,10 @@ typedef struct Work {
     AskMakeRecord make;
     void *context;
     RecordWriter *out;
-    TokenList ids;      // of all prompts, end to end
-    int64_t *begin;     // [n] into ids
-    int64_t *length;    // [n]
-    int64_t longest;    // request with the longest prompt
+    TokenList ids;   // of all prompts, end to end
+    int64_t *begin;  // [n] into ids
+    int64_t *length; // [n]
+    int64_t longest; // request with the longest prompt
     int32_t stop[2];
     int64_t n_stop;
     int64_t finished, tokens; // answers committed; tokens generated now
@@ -162,13 +165,17 @@ static bool encode_all(Work *w, Error *e) {
 
 static bool ready_engine(Work *w, Error *e) {
     AskModel *a = w->a;
-    int64_t longest = w->length[w->longest], limit = a->engine ? a->max_context : a->model->config.max_position_embeddings;
+    int64_t longest = w->length[w->longest],
+            limit = a->engine ? a->max_context : a->model->config.max_position_embeddings;
     int64_t want = longest + w->o->sampling.max_tokens;
     if (longest + 1 > limit)
-        return fail(e, EXIT_DATA, "prompt %s: %lld tokens, the context holds %lld and the answer needs one; shorten it or leave it out",
-                    prompt_id(&w->requests[w->longest]), (long long)longest, (long long)limit);
+        return fail(
+            e, EXIT_DATA,
+            "prompt %s: %lld tokens, the context holds %lld and the answer needs one; shorten it or leave it out",
+            prompt_id(&w->requests[w->longest]), (long long)longest, (long long)limit);
     if (want > limit)
-        log_warn("%s: a prompt of %lld tokens and max_tokens %lld pass the context of %lld: such answers end there, as \"length\"",
+        log_warn("%s: a prompt of %lld tokens and max_tokens %lld pass the context of %lld: such answers end there, as "
+                 "\"length\"",
                  w->o->stage, (long long)longest, (long long)w->o->sampling.max_tokens, (long long)limit);
     return a->engine || make_engine(a, MIN(want, limit), MIN(MIN(a->max_batch, w->o->group), w->n), e);
 }
@@ -190,8 +197,11 @@ static bool count_answers(Work *w, const char *path, Error *e) {
         const char *id = json_string_value(json_object_get(record, "id"));
         if (w->finished < w->n) ask_id(w->a, &w->requests[w->finished], w->o, expected);
         if (w->finished >= w->n || !id || strcmp(id, expected)) {
-            fail(e, EXIT_DATA, "%s: record %lld is not the answer to request %lld; it was asked with other prompts, model or sampling. "
-                 "Give another folder, or --overwrite", path, (long long)record_index(r), (long long)w->finished + 1);
+            fail(e, EXIT_DATA,
+                 "%s: record %lld is not the answer to request %lld; it was asked with other prompts, model or "
+                 "sampling. "
+                 "Give another folder, or --overwrite",
+                 path, (long long)record_index(r), (long long)w->finished + 1);
             got = -1;
         }
         w->finished += got == 1;
@@ -200,7 +210,8 @@ static bool count_answers(Work *w, const char *path, Error *e) {
     record_reader_close(r);
     if (got < 0) return false;
     return w->finished == w->n || w->finished % w->o->group == 0 ||
-           fail(e, EXIT_DATA, "%s: holds %lld answers, no multiple of the group of %lld; give another folder, or --overwrite", path,
+           fail(e, EXIT_DATA,
+                "%s: holds %lld answers, no multiple of the group of %lld; give another folder, or --overwrite", path,
                 (long long)w->finished, (long long)w->o->group);
 }
 
@@ -244,14 +255,18 @@ static bool write_answer(Work *w, int64_t i, const GenResult *result, Error *e) 
 
 static void set_requests(const Work *w, int64_t begin, int64_t n, GenRequest *to) {
     for (int64_t i = 0; i < n; i++)
-        to[i] = (GenRequest){.prompt = w->ids.items + w->begin[begin + i], .n_prompt = w->length[begin + i], .sampling = w->o->sampling,
-                             .stream = stream_of(&w->requests[begin + i]), .stop_tokens = w->stop, .n_stop = w->n_stop};
+        to[i] = (GenRequest){.prompt = w->ids.items + w->begin[begin + i],
+                             .n_prompt = w->length[begin + i],
+                             .sampling = w->o->sampling,
+                             .stream = stream_of(&w->requests[begin + i]),
+                             .stop_tokens = w->stop,
+                             .n_stop = w->n_stop};
 }
 
 static void log_group(const Work *w) {
     double seconds = now_seconds() - w->started;
-    log_event("progress", json_pack("{s:s, s:I, s:I, s:I, s:f}", "unit", w->o->unit, "done", (json_int_t)w->finished, "total",
-                                    (json_int_t)w->n, "tokens", (json_int_t)w->tokens, "tok_per_sec",
+    log_event("progress", json_pack("{s:s, s:I, s:I, s:I, s:f}", "unit", w->o->unit, "done", (json_int_t)w->finished,
+                                    "total", (json_int_t)w->n, "tokens", (json_int_t)w->tokens, "tok_per_sec",
                                     (double)w->tokens / (seconds + 1e-9)));
 }
 
@@ -290,17 +305,20 @@ static bool ask_groups(Work *w, Error *e) {
     return ok;
 }
 
-bool ask_all(AskModel *a, const AskRequest *requests, int64_t n, const AskOptions *o, const char *out_path, AskMakeRecord make,
-             void *context, int64_t *tokens, Error *e) {
+bool ask_all(AskModel *a, const AskRequest *requests, int64_t n, const AskOptions *o, const char *out_path,
+             AskMakeRecord make, void *context, int64_t *tokens, Error *e) {
     check(o->group >= 1, "a group of %lld requests", (long long)o->group);
     Work w = {.a = a, .requests = requests, .n = n, .o = o, .make = make, .context = context};
     int64_t cut = 0;
     set_stop_tokens(&w);
     bool ok = encode_all(&w, e) && (w.out = record_append(out_path, &cut, e)) != NULL;
-    if (ok && cut) log_warn("%s: %lld bytes of an unfinished group were cut off; it is asked again", out_path, (long long)cut);
+    if (ok && cut)
+        log_warn("%s: %lld bytes of an unfinished group were cut off; it is asked again", out_path, (long long)cut);
     ok = ok && count_answers(&w, out_path, e) && ask_groups(&w, e);
-    if (ok) ok = record_close(w.out, e);
-    else record_abandon(w.out); // what a failed group left in it must not be committed
+    if (ok)
+        ok = record_close(w.out, e);
+    else
+        record_abandon(w.out); // what a failed group left in it must not be committed
     *tokens = w.tokens;
     tokens_free(&w.ids);
     free(w.begin);

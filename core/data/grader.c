@@ -61,7 +61,11 @@ static const struct {
 
 static void clean_latex(Piece p, Buf *out) {
     while (p.length > 0) {
-        size_t i = 0;
+        size_t plain = 0, i = 0; // nearly all of a text begins no rewrite
+        while (plain < p.length && strchr("\\$~^*\xE2", p.begin[plain]) == NULL) plain++;
+        buf_add(out, p.begin, plain);
+        p = skip(p, plain);
+        if (p.length == 0) break;
         bool thin = starts(p, "\\,") && !(p.length > 2 && isdigit((unsigned char)p.begin[2])); // no thousands separator
         while (i < COUNT_OF(rewrites) && !starts(p, rewrites[i].from)) i++;
         bool known = i < COUNT_OF(rewrites);

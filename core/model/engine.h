@@ -5,11 +5,12 @@
 
 enum { ENGINE_CHUNK = 1024 }; // tokens of one prefill step
 
-// One linear: float32 panels (core/ops/matmul_packed.h), or 2-bit codes over inputs padded with zeros to I_pad (a multiple of 128).
+// One linear: float32 panels (core/ops/matmul_packed.h), or 2-bit codes over inputs padded with zeros to I_pad (a
+// multiple of 128).
 typedef struct Linear {
-    float *panels;  // NULL: ternary
-    uint8_t *codes; // [O, I_pad/4]
-    float scale;    // of the codes
+    float *panels;     // NULL: ternary
+    uint8_t *codes;    // [O, I_pad/4]
+    float scale;       // of the codes
     const float *bias; // [O] or NULL
     int64_t I, I_pad, O;
 } Linear;
@@ -21,7 +22,7 @@ typedef struct EngineLayer {
 struct Engine {
     const Model *model;
     EngineOptions options;
-    int64_t max_rows; // tokens of one step: max(chunk, max_batch)
+    int64_t max_rows;               // tokens of one step: max(chunk, max_batch)
     int64_t capacity, cache_floats; // of one cache (core/ops/kv_cache.h): tokens; floats
     Arena arena;
     EngineLayer *layers;

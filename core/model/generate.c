@@ -1,9 +1,11 @@
-// generate: the schedule: which request sits in which slot, what is prefilled when, whose token is drawn. A pure function of the list
-// of requests and the options. Must not know: how a layer computes (infer.c), how a token is chosen (sample.c), what text is.
+// generate: the schedule: which request sits in which slot, what is prefilled when, whose token is drawn. A pure
+// function of the list of requests and the options. Must not know: how a layer computes (infer.c), how a token is
+// chosen (sample.c), what text is.
 //
-// Continuous batching: all sequences that sit in a slot decode one token a step. Slots that fall free are refilled together, an eighth
-// of the batch at a time, so that prefill stays a large matrix product. A prompt whose keys are still in some slot's cache (the other
-// samples of the same prompt) is copied from there instead of being computed again.
+// Continuous batching: all sequences that sit in a slot decode one token a step. Slots that fall free are refilled
+// together, an eighth of the batch at a time, so that prefill stays a large matrix product. A prompt whose keys are
+// still in some slot's cache (the other samples of the same prompt) is copied from there instead of being computed
+// again.
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,10 +14,10 @@
 #include "core/model/engine.h"
 
 typedef struct Slot {
-    int64_t request;  // in the list
-    int64_t length;   // tokens of prompt and answer so far
-    int64_t cached;   // request whose prompt stands at the front of this slot's cache, or -1
-    int64_t copy_from;// slot to take the prompt from once it is computed, or -1
+    int64_t request;    // in the list
+    int64_t length;     // tokens of prompt and answer so far
+    int64_t cached;     // request whose prompt stands at the front of this slot's cache, or -1
+    int64_t copy_from;  // slot to take the prompt from once it is computed, or -1
     bool active, fresh; // fresh: admitted in this round, prompt not yet in the cache
 } Slot;
 
@@ -42,7 +44,8 @@ static bool refuse(Error *e, int64_t request, const char *what, double value, co
 }
 
 static bool check_sampling(const Sampling *s, int64_t i, Error *e) {
-    if (!(s->temperature >= 0 && s->temperature < 1e6)) return refuse(e, i, "temperature", s->temperature, "0 (greedy) or more");
+    if (!(s->temperature >= 0 && s->temperature < 1e6))
+        return refuse(e, i, "temperature", s->temperature, "0 (greedy) or more");
     if (!(s->top_p > 0 && s->top_p <= 1)) return refuse(e, i, "top_p", s->top_p, "above 0, at most 1 (off)");
     if (s->top_k < 0) return refuse(e, i, "top_k", (double)s->top_k, "0 (off) or more");
     if (!(s->min_p >= 0 && s->min_p <= 1)) return refuse(e, i, "min_p", s->min_p, "0 (off) to 1");
@@ -57,12 +60,15 @@ static bool check_requests(const Engine *g, const GenRequest *requests, int64_t 
         const GenRequest *r = &requests[i];
         if (r->n_prompt < 1) return refuse(e, i, "prompt tokens", (double)r->n_prompt, "at least 1");
         if (r->n_prompt > room)
-            return fail(e, EXIT_DATA, "request %lld: the prompt has %lld tokens, the context of %lld leaves room for %lld; shorten it or "
-                        "raise the context", (long long)i, (long long)r->n_prompt, (long long)g->options.max_context, (long long)room);
+            return fail(
+                e, EXIT_DATA,
+                "request %lld: the prompt has %lld tokens, the context of %lld leaves room for %lld; shorten it or "
+                "raise the context",
+                (long long)i, (long long)r->n_prompt, (long long)g->options.max_context, (long long)room);
         for (int64_t t = 0; t < r->n_prompt; t++)
             if (r->prompt[t] < 0 || r->prompt[t] >= V)
-                return fail(e, EXIT_DATA, "request %lld: token %lld is %d; the model's vocabulary has %lld", (long long)i, (long long)t,
-                            r->prompt[t], (long long)V);
+                return fail(e, EXIT_DATA, "request %lld: token %lld is %d; the model's vocabulary has %lld",
+                            (long long)i, (long long)t, r->prompt[t], (long long)V);
         if (!check_sampling(&r->sampling, i, e)) return false;
     }
     return true;
@@ -91,8 +97,10 @@ static void admit(Schedule *s, int64_t i) {
     slot->copy_from = -1;
     slot->fresh = from < 0;
     if (from >= 0 && from != i) {
-        if (s->slots[from].fresh) slot->copy_from = from;
-        else engine_copy_prompt(s->g, i, from, r->n_prompt);
+        if (s->slots[from].fresh)
+            slot->copy_from = from;
+        else
+            engine_copy_prompt(s->g, i, from, r->n_prompt);
     }
     slot->request = slot->cached = s->next++;
     slot->length = r->n_prompt;
@@ -201,8 +209,9 @@ static void draw_rows(void *context, int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; row++) {
         const Slot *slot = &s->slots[g->slots[row]];
         const GenRequest *r = &s->requests[slot->request];
-        g->chosen[row] = sample_token(g->logits + row * V, V, &r->sampling, g->history + g->slots[row] * g->options.max_context,
-                                      slot->length, r->stream, (uint64_t)slot->length, &g->chosen_logprob[row]);
+        g->chosen[row] =
+            sample_token(g->logits + row * V, V, &r->sampling, g->history + g->slots[row] * g->options.max_context,
+                         slot->length, r->stream, (uint64_t)slot->length, &g->chosen_logprob[row]);
     }
 }
 
@@ -216,8 +225,11 @@ static void finish(Schedule *s, int64_t i, bool stopped) {
     Slot *slot = &s->slots[i];
     int64_t S = s->g->options.max_context, n_prompt = s->requests[slot->request].n_prompt, n = slot->length - n_prompt;
     GenResult *to = &s->results[slot->request];
-    *to = (GenResult){.tokens = xmalloc((size_t)n * sizeof *to->tokens), .logprobs = xmalloc((size_t)n * sizeof *to->logprobs),
-                      .n_tokens = n, .n_prompt = n_prompt, .stopped = stopped};
+    *to = (GenResult){.tokens = xmalloc((size_t)n * sizeof *to->tokens),
+                      .logprobs = xmalloc((size_t)n * sizeof *to->logprobs),
+                      .n_tokens = n,
+                      .n_prompt = n_prompt,
+                      .stopped = stopped};
     memcpy(to->tokens, s->g->history + i * S + n_prompt, (size_t)n * sizeof *to->tokens);
     memcpy(to->logprobs, s->g->logprobs + i * S, (size_t)n * sizeof *to->logprobs);
     slot->active = false;
@@ -232,12 +244,14 @@ static bool accept(Schedule *s, int64_t row, Error *e) {
     const GenRequest *r = &s->requests[slot->request];
     int32_t token = g->chosen[row];
     if (token < 0)
-        return fail(e, EXIT_FAIL, "request %lld: the model's logits are not finite after %lld tokens; its weights are damaged",
+        return fail(e, EXIT_FAIL,
+                    "request %lld: the model's logits are not finite after %lld tokens; its weights are damaged",
                     (long long)slot->request, (long long)slot->length);
     g->logprobs[i * S + slot->length - r->n_prompt] = g->chosen_logprob[row];
     g->history[i * S + slot->length++] = token;
     s->tokens++;
-    if (s->watch && s->watch->on_token && !s->watch->on_token(s->watch->context, slot->request, token)) s->stopped = true;
+    if (s->watch && s->watch->on_token && !s->watch->on_token(s->watch->context, slot->request, token))
+        s->stopped = true;
     bool stop = ends_at(r, token);
     if (stop || slot->length - r->n_prompt == r->sampling.max_tokens || slot->length == S) finish(s, i, stop);
     return true;
@@ -250,12 +264,14 @@ static bool run(Schedule *s, bool *newcomer, Error *e) {
         parallel_range(rows, 4, draw_rows, s);
         for (int64_t row = 0; row < rows; row++)
             if (!accept(s, row, e)) return false;
-        if (s->watch && s->watch->on_step && !s->watch->on_step(s->watch->context, s->done, s->tokens)) s->stopped = true;
+        if (s->watch && s->watch->on_step && !s->watch->on_step(s->watch->context, s->done, s->tokens))
+            s->stopped = true;
     }
     return true;
 }
 
-bool engine_generate(Engine *g, const GenRequest *requests, int64_t n, GenResult *results, const GenWatch *watch, Error *e) {
+bool engine_generate(Engine *g, const GenRequest *requests, int64_t n, GenResult *results, const GenWatch *watch,
+                     Error *e) {
     memset(results, 0, (size_t)n * sizeof *results);
     if (!check_requests(g, requests, n, e)) return false;
     int64_t B = g->options.max_batch;

@@ -1,10 +1,10 @@
-// infer: the engine's memory and the forward pass through its caches; the same mathematics as forward.c, kept in step with it.
-// Must not know: requests, sampling, the order of work (generate.c).
+// infer: the engine's memory and the forward pass through its caches; the same mathematics as forward.c, kept in step
+// with it. Must not know: requests, sampling, the order of work (generate.c).
 //
-// The weights are copied once into the order their products read them in: float panels, or 2-bit codes of a ternary model.
-// Two ways into attention. Whole prompts go through attention_forward, many prompts in one flat batch. Everything else (a decode
-// step, the later pieces of a prompt longer than a step) goes through attention_decode, where each row is one query against the
-// cache of its slot, as long as the row's position says.
+// The weights are copied once into the order their products read them in: float panels, or 2-bit codes of a ternary
+// model. Two ways into attention. Whole prompts go through attention_forward, many prompts in one flat batch.
+// Everything else (a decode step, the later pieces of a prompt longer than a step) goes through attention_decode, where
+// each row is one query against the cache of its slot, as long as the row's position says.
 #include <math.h>
 #include <string.h>
 #include <unistd.h>
@@ -63,8 +63,10 @@ static void carve_rows(Engine *g, Arena *a) {
 
 static void carve_linear(Arena *a, bool ternary, Linear *to, int64_t I, int64_t O) {
     Linear made = {.I = I, .I_pad = padded(I), .O = O};
-    if (ternary) made.codes = take(a, O * made.I_pad / 4);
-    else made.panels = take_floats(a, matmul_packed_floats(I, O));
+    if (ternary)
+        made.codes = take(a, O * made.I_pad / 4);
+    else
+        made.panels = take_floats(a, matmul_packed_floats(I, O));
     if (to) *to = made;
 }
 
@@ -93,7 +95,10 @@ static void carve(Engine *g, Arena *a) {
 }
 
 static Engine sized(const Model *m, const EngineOptions *o) {
-    Engine g = {.model = m, .options = *o, .max_rows = MAX(ENGINE_CHUNK, o->max_batch), .capacity = ROUND_UP(o->max_context, 16)};
+    Engine g = {.model = m,
+                .options = *o,
+                .max_rows = MAX(ENGINE_CHUNK, o->max_batch),
+                .capacity = ROUND_UP(o->max_context, 16)};
     g.cache_floats = kv_cache_floats(g.capacity, m->config.num_key_value_heads, m->config.head_dim);
     return g;
 }
@@ -128,8 +133,10 @@ static float scale_of(const Model *m, const float *effective) {
 
 static void set_linear(const Engine *g, Linear *to, const float *w, const float *bias) {
     to->bias = bias;
-    if (to->codes) pack_codes(to, w, scale_of(g->model, w));
-    else matmul_pack(to->panels, w, to->I, to->O);
+    if (to->codes)
+        pack_codes(to, w, scale_of(g->model, w));
+    else
+        matmul_pack(to->panels, w, to->I, to->O);
 }
 
 static void set_weights(Engine *g) {
@@ -154,10 +161,11 @@ static bool fits(const Model *m, const EngineOptions *o, Error *e) {
         return fail(e, EXIT_USAGE, "max_context: %lld; the model's max_position_embeddings allows 2 to %lld",
                     (long long)o->max_context, (long long)limit);
     double need = (double)engine_bytes(m, o), have = (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
-    return need <= have || fail(e, EXIT_MEMORY,
-                                "generation: max_batch %lld x max_context %lld needs %.1f GiB, this machine has %.1f GiB; "
-                                "lower max_batch or max_tokens",
-                                (long long)o->max_batch, (long long)o->max_context, need / 0x1p30, have / 0x1p30);
+    return need <= have ||
+           fail(e, EXIT_MEMORY,
+                "generation: max_batch %lld x max_context %lld needs %.1f GiB, this machine has %.1f GiB; "
+                "lower max_batch or max_tokens",
+                (long long)o->max_batch, (long long)o->max_context, need / 0x1p30, have / 0x1p30);
 }
 
 Engine *engine_create(const Model *m, const EngineOptions *o, Error *e) {
@@ -250,10 +258,11 @@ static void attention_block(Engine *g, int64_t layer, int64_t rows, int64_t n_do
     project_qkv(g, w, &g->layers[layer], rows);
     fill_caches(g, layer, rows);
     if (n_docs)
-        ops_cpu.attention_forward(g->att, g->lse, g->q, g->k, g->v, g->starts, n_docs, scale, c->sliding_window, H, KV, D);
+        ops_cpu.attention_forward(g->att, g->lse, g->q, g->k, g->v, g->starts, n_docs, scale, c->sliding_window, H, KV,
+                                  D);
     else
-        ops_cpu.attention_decode(g->att, g->q, g->row_keys, g->row_values, g->lengths, g->capacity, scale, c->sliding_window, rows,
-                                 H, KV, D);
+        ops_cpu.attention_decode(g->att, g->q, g->row_keys, g->row_values, g->lengths, g->capacity, scale,
+                                 c->sliding_window, rows, H, KV, D);
     float *out = c->sub_norm ? g->q : g->att;
     if (c->sub_norm) ops_cpu.rmsnorm_forward(out, g->rstd, g->att, w->attn_sub_norm, eps, rows, H * D);
     read_input(g, out, rows, H * D);

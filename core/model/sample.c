@@ -1,10 +1,10 @@
 // sample: one token out of one row of logits. Owns the filters, the draw and the reported log-probability.
 // Must not know: models, batches, what a token means.
 //
-// Order: repetition penalty over prompt and answer, temperature, top-k, top-p, min-p, draw (the order of Hugging Face's logits
-// processors; each filter sees what the one before it left). Without sorting: weights lie in [0, 1], where the bits of a float
-// order like the number, so the k-th largest weight, or the one where the summed weight reaches p, is found digit by digit in
-// three passes of 10 bits, in time linear in V and without memory of its own.
+// Order: repetition penalty over prompt and answer, temperature, top-k, top-p, min-p, draw (the order of Hugging Face's
+// logits processors; each filter sees what the one before it left). Without sorting: weights lie in [0, 1], where the
+// bits of a float order like the number, so the k-th largest weight, or the one where the summed weight reaches p, is
+// found digit by digit in three passes of 10 bits, in time linear in V and without memory of its own.
 #include <math.h>
 #include <string.h>
 
@@ -18,9 +18,9 @@ typedef union FloatBits {
     uint32_t bits;
 } FloatBits;
 
-// e^x for x <= 0, relative error below 2e-7, exactly 1 at 0, exactly 0 from -87 down. Arithmetic alone, comparisons on the bits, so
-// that the compiler can vectorise it and every machine gets the same result. Range reduction by ln 2 in two parts (Cody and Waite
-// 1980), then the Taylor polynomial.
+// e^x for x <= 0, relative error below 2e-7, exactly 1 at 0, exactly 0 from -87 down. Arithmetic alone, comparisons on
+// the bits, so that the compiler can vectorise it and every machine gets the same result. Range reduction by ln 2 in
+// two parts (Cody and Waite 1980), then the Taylor polynomial.
 static inline float exp_nonpositive(float x) {
     const float to_integer = 12582912.0f; // 1.5 * 2^23: adding and subtracting it rounds to an integer
     const uint32_t low = 0xC2AE0000u;     // the bits of -87; more negative floats have larger bits
@@ -107,8 +107,9 @@ typedef struct Cut {
     double missing; // how much of the goal the weights above it leave open
 } Cut;
 
-// One digit more of the cut: of the weights above `floor` that share the digits known so far, the amount at each digit; then down
-// from the largest until what is missing is reached. Few weights matter in most rows: blocks without any are passed over.
+// One digit more of the cut: of the weights above `floor` that share the digits known so far, the amount at each digit;
+// then down from the largest until what is missing is reached. Few weights matter in most rows: blocks without any are
+// passed over.
 static void refine_cut(Cut *cut, const float *weights, int64_t V, int shift, float floor, bool by_mass) {
     double amount[DIGITS] = {0};
     int lowest = DIGITS - 1;
@@ -145,8 +146,8 @@ static void keep_top_k(float *weights, int64_t V, int64_t k) {
     for (int64_t i = 0; i < V; i++) weights[i] = bits_of(weights[i]) < cut.bits ? 0 : weights[i];
 }
 
-// The fewest weights, largest first, whose sum reaches p of the whole; of equal ones at the border the lower ids. All weights up to
-// (1 - p) / V of the whole together are no more than what is left out, so that the border lies above.
+// The fewest weights, largest first, whose sum reaches p of the whole; of equal ones at the border the lower ids. All
+// weights up to (1 - p) / V of the whole together are no more than what is left out, so that the border lies above.
 static void keep_top_p(float *weights, int64_t V, double p) {
     double sum = sum_of(weights, V);
     Cut cut = find_cut(weights, V, (float)(0.999 * (1 - p) * sum / (double)V), p * sum, true);
@@ -187,8 +188,8 @@ static int32_t first_maximum(const float *logits, int64_t V) {
     return 0;
 }
 
-int32_t sample_token(float *logits, int64_t V, const Sampling *s, const int32_t *history, int64_t n_history, uint64_t stream,
-                     uint64_t position, float *logprob) {
+int32_t sample_token(float *logits, int64_t V, const Sampling *s, const int32_t *history, int64_t n_history,
+                     uint64_t stream, uint64_t position, float *logprob) {
     double norm = log_sum_exp(logits, V);
     if (isnan(norm)) return -1;
     float penalty = (float)s->repetition_penalty;

@@ -65,21 +65,14 @@ static void attend_block(Work *w, const Heads *h, int64_t r0, int64_t n, int64_t
         gemm_pack_transposed(w->k, D * GEMM_PANEL, h->k + k0 * h->key_stride, h->key_stride, D, n_keys);
         gemm_pack(w->v, v_panel, h->v + k0 * h->key_stride, h->key_stride, n_keys, D);
     }
-    GemmBlock scores = {
-        .c = w->p, .c_row = BLOCK, .a = w->q, .a_row = D, .a_k = 1, .b = k, .b_panel = D * GEMM_PANEL};
+    GemmBlock scores = {.c = w->p, .c_row = BLOCK, .a = w->q, .a_row = D, .a_k = 1, .b = k, .b_panel = D * GEMM_PANEL};
     gemm_block(&scores, n, columns, D);
     for (int64_t i = 0; i < n; i++) {
         int64_t t = (r0 + i) / h->rows.G;
         softmax_block(w, i, columns, first_key(t, h->window) - k0, t - k0, D);
     }
-    GemmBlock values = {.c = w->out,
-                        .c_row = D,
-                        .a = w->p,
-                        .a_row = BLOCK,
-                        .a_k = 1,
-                        .b = v,
-                        .b_panel = v_panel,
-                        .add = true};
+    GemmBlock values = {
+        .c = w->out, .c_row = D, .a = w->p, .a_row = BLOCK, .a_k = 1, .b = v, .b_panel = v_panel, .add = true};
     gemm_block(&values, n, D, n_keys);
 }
 
@@ -193,7 +186,8 @@ void attention_decode_cpu(float *out, const float *q, const float *const *keys, 
     check(capacity % GEMM_PANEL == 0, "attention_decode: a capacity of %lld is no multiple of 16", (long long)capacity);
     int64_t keys_seen = 0;
     for (int64_t b = 0; b < B; b++) {
-        check(lengths[b] >= 1 && lengths[b] <= capacity, "attention_decode: sequence %lld has %d tokens", (long long)b, lengths[b]);
+        check(lengths[b] >= 1 && lengths[b] <= capacity, "attention_decode: sequence %lld has %d tokens", (long long)b,
+              lengths[b]);
         keys_seen += lengths[b] - first_key(lengths[b] - 1, window);
     }
     DecodeArgs a = {out, q, keys, values, lengths, capacity, window, H, KV, D, scale};

@@ -127,9 +127,11 @@ void attention_decode_ref(float *out, const float *q, const float *const *keys, 
     double *p = xcalloc((size_t)capacity, sizeof *p);
     for (int64_t row = 0; row < B * H; row++) {
         int64_t b = row / H, kv = row % H / (H / KV);
-        check(lengths[b] >= 1 && lengths[b] <= capacity, "attention_decode: sequence %lld has %d tokens", (long long)b, lengths[b]);
+        check(lengths[b] >= 1 && lengths[b] <= capacity, "attention_decode: sequence %lld has %d tokens", (long long)b,
+              lengths[b]);
         int64_t first = first_key(0, lengths[b] - 1, window), n = lengths[b] - first;
-        const float *from_k = keys[b] + kv_cache_keys_of(capacity, D, kv), *from_v = values[b] + kv_cache_values_of(capacity, D, kv);
+        const float *from_k = keys[b] + kv_cache_keys_of(capacity, D, kv),
+                    *from_v = values[b] + kv_cache_values_of(capacity, D, kv);
         for (int64_t i = 0; i < n * D; i++) {
             k[i] = from_k[kv_cache_key(D, first + i / D, i % D)];
             v[i] = from_v[kv_cache_value(capacity, first + i / D, i % D)];

@@ -1,4 +1,5 @@
-// matmul_packed: see the header. Panels of 16 outputs, each [I,16]; the sums run over blocks of inner indices like matmul_cpu's.
+// matmul_packed: see the header. Panels of 16 outputs, each [I,16]; the sums run over blocks of inner indices like
+// matmul_cpu's.
 #include "core/ops/matmul_packed.h"
 
 #include <string.h>
@@ -22,7 +23,9 @@ typedef struct PackedProduct {
 
 int64_t matmul_packed_floats(int64_t I, int64_t O) { return ROUND_UP(O, GEMM_PANEL) * I; }
 
-void matmul_pack(float *packed, const float *w, int64_t I, int64_t O) { gemm_pack_transposed(packed, I * GEMM_PANEL, w, I, I, O); }
+void matmul_pack(float *packed, const float *w, int64_t I, int64_t O) {
+    gemm_pack_transposed(packed, I * GEMM_PANEL, w, I, I, O);
+}
 
 static void packed_part(void *context, int64_t part) {
     const PackedProduct *p = context;
@@ -31,17 +34,25 @@ static void packed_part(void *context, int64_t part) {
     float *y = p->y + n0 * p->O + o0;
     for (int64_t n = 0; p->bias && n < N; n++) memcpy(y + n * p->O, p->bias + o0, (size_t)O * sizeof *y);
     for (int64_t k0 = 0; k0 < p->I; k0 += K_BLOCK) {
-        GemmBlock g = {.c = y, .c_row = p->O, .a = p->x + n0 * p->I + k0, .a_row = p->I, .a_k = 1, .b_panel = p->I * GEMM_PANEL,
-                       .b = p->packed + o0 * p->I + k0 * GEMM_PANEL, .add = p->accumulate || p->bias || k0 > 0};
+        GemmBlock g = {.c = y,
+                       .c_row = p->O,
+                       .a = p->x + n0 * p->I + k0,
+                       .a_row = p->I,
+                       .a_k = 1,
+                       .b_panel = p->I * GEMM_PANEL,
+                       .b = p->packed + o0 * p->I + k0 * GEMM_PANEL,
+                       .add = p->accumulate || p->bias || k0 > 0};
         gemm_block(&g, N, O, MIN(K_BLOCK, p->I - k0));
     }
 }
 
-void matmul_packed(float *y, const float *x, const float *packed, const float *bias, int64_t N, int64_t I, int64_t O, bool accumulate) {
+void matmul_packed(float *y, const float *x, const float *packed, const float *bias, int64_t N, int64_t I, int64_t O,
+                   bool accumulate) {
     check(!(accumulate && bias), "matmul_packed: bias with accumulate");
     PackedProduct p = {y, x, packed, bias, N, I, O, accumulate};
     int64_t n_parts = CEIL_DIV(N, ROWS) * CEIL_DIV(O, COLUMNS);
-    if (N * I * O >= ALONE) parallel_for(n_parts, packed_part, &p);
+    if (N * I * O >= ALONE)
+        parallel_for(n_parts, packed_part, &p);
     else
         for (int64_t part = 0; part < n_parts; part++) packed_part(&p, part);
 }

@@ -1,4 +1,5 @@
-// distill: asking a tiny model (records, resuming, refusals), grading and selecting on hand-made records: counts, reasons, pairs.
+// distill: asking a tiny model (records, resuming, refusals), grading and selecting on hand-made records: counts,
+// reasons, pairs.
 #include "tests/unit/support_command.h"
 
 #include <signal.h>
@@ -35,15 +36,35 @@ static int64_t count_of(const json_t *run, const char *name) { return number_of(
 // ---- a model that says something ----
 
 static void put_model(const char *name, uint64_t seed) {
-    static const char *const special[] = {"<|endoftext|>", "<|im_start|>", "<|im_end|>"}, *const plain[] = {"<think>", "</think>"};
-    static const char *const texts[] = {"How many apples does Tom have now? Tom has 3 apples.", "user assistant\nThe answer is 12."};
+    static const char *const special[] = {"<|endoftext|>", "<|im_start|>", "<|im_end|>"}, *const plain[] = {"<think>",
+                                                                                                            "</think>"};
+    static const char *const texts[] = {"How many apples does Tom have now? Tom has 3 apples.",
+                                        "user assistant\nThe answer is 12."};
     const size_t lengths[] = {strlen(texts[0]), strlen(texts[1])};
-    const TokenizerTraining how = {.vocab_size = 280, .special = special, .n_special = 3, .plain_added = plain, .n_plain_added = 2,
-                                   .eos = "<|im_end|>", .pad = "<|endoftext|>", .chat_template = chat_builtin_jinja("chatml")};
-    const ModelConfig config = {.arch = ARCH_LLAMA, .vocab_size = 280, .hidden_size = 16, .intermediate_size = 32, .num_hidden_layers = 1,
-                                .num_attention_heads = 2, .num_key_value_heads = 1, .head_dim = 8, .max_position_embeddings = 256,
-                                .rope_theta = 10000, .rms_norm_eps = 1e-6, .initializer_range = 0.02, .tie_word_embeddings = true,
-                                .bos_token_id = -1, .eos_token_id = -1, .pad_token_id = -1};
+    const TokenizerTraining how = {.vocab_size = 280,
+                                   .special = special,
+                                   .n_special = 3,
+                                   .plain_added = plain,
+                                   .n_plain_added = 2,
+                                   .eos = "<|im_end|>",
+                                   .pad = "<|endoftext|>",
+                                   .chat_template = chat_builtin_jinja("chatml")};
+    const ModelConfig config = {.arch = ARCH_LLAMA,
+                                .vocab_size = 280,
+                                .hidden_size = 16,
+                                .intermediate_size = 32,
+                                .num_hidden_layers = 1,
+                                .num_attention_heads = 2,
+                                .num_key_value_heads = 1,
+                                .head_dim = 8,
+                                .max_position_embeddings = 256,
+                                .rope_theta = 10000,
+                                .rms_norm_eps = 1e-6,
+                                .initializer_range = 0.02,
+                                .tie_word_embeddings = true,
+                                .bos_token_id = -1,
+                                .eos_token_id = -1,
+                                .pad_token_id = -1};
     Error e = {0};
     if (!tokenizer_train(&how, texts, lengths, 2, in("tokenizer"), &e)) fail_msg("%s", e.text);
     Model *m = model_create(&config);
@@ -55,7 +76,10 @@ static void put_model(const char *name, uint64_t seed) {
 static void put_prompts(const char *name, int n) {
     Buf b = {0};
     for (int i = 0; i < n; i++)
-        buf_printf(&b, "{\"id\":\"p%d\",\"messages\":[{\"role\":\"user\",\"content\":\"Tom has %d apples.\"}],\"answer\":\"%d\"}\n", i, i, i);
+        buf_printf(&b,
+                   "{\"id\":\"p%d\",\"messages\":[{\"role\":\"user\",\"content\":\"Tom has %d "
+                   "apples.\"}],\"answer\":\"%d\"}\n",
+                   i, i, i);
     put_file(in(name), b.data, b.length);
     buf_free(&b);
 }
@@ -78,8 +102,10 @@ static int close_group(void **state) {
 static const char usual[] = "'max_batch': 4, 'group': 6";
 
 static void ask(const char *out, const char *more) {
-    run_ok(&distill_ask_command, "{'out': '%s', 'model': '%s', 'prompts': '%s', 'samples': 3, 'max_tokens': 24, 'temperature': 1, "
-           "'top_p': 1, %s}", in(out), in("model"), in("prompts.jsonl"), more);
+    run_ok(&distill_ask_command,
+           "{'out': '%s', 'model': '%s', 'prompts': '%s', 'samples': 3, 'max_tokens': 24, 'temperature': 1, "
+           "'top_p': 1, %s}",
+           in(out), in("model"), in("prompts.jsonl"), more);
 }
 
 static void traces_hold_what_the_model_said(void **state) {
@@ -89,7 +115,8 @@ static void traces_hold_what_the_model_said(void **state) {
     size_t letters = 0;
     assert_int_equal(json_array_size(traces), 21);
     for (size_t i = 0; i < 21; i++) {
-        const json_t *t = json_array_get(traces, i), *usage = json_object_get(t, "usage"), *sampling = json_object_get(t, "sampling");
+        const json_t *t = json_array_get(traces, i), *usage = json_object_get(t, "usage"),
+                     *sampling = json_object_get(t, "sampling");
         char prompt[8];
         snprintf(prompt, sizeof prompt, "p%zu", i / 3);
         assert_string_equal(text_of(t, "prompt_id"), prompt);
@@ -150,8 +177,10 @@ static void answers_to_other_requests_are_not_taken_for_ours(void **state) {
     get_file(in("other/traces.jsonl.zst"), &other);
     put_file(in("mine/traces.jsonl.zst"), other.data, other.length);
     run_fails(&distill_ask_command, EXIT_DATA, "record 1 is not the answer to request 1",
-              "{'out': '%s', 'model': '%s', 'prompts': '%s', 'samples': 3, 'max_tokens': 24, 'max_batch': 4, 'temperature': 1, 'top_p': 1, "
-              "'group': 6}", in("mine"), in("model"), in("prompts.jsonl"));
+              "{'out': '%s', 'model': '%s', 'prompts': '%s', 'samples': 3, 'max_tokens': 24, 'max_batch': 4, "
+              "'temperature': 1, 'top_p': 1, "
+              "'group': 6}",
+              in("mine"), in("model"), in("prompts.jsonl"));
     buf_free(&other);
 }
 
@@ -162,7 +191,8 @@ static void a_sample_is_the_same_in_any_company(void **state) {
     json_t *many = records_of(in("many/traces.jsonl.zst")), *few = records_of(in("few/traces.jsonl.zst"));
     assert_int_equal(json_array_size(few), 6);
     for (size_t i = 0; i < 6; i++) {
-        assert_string_equal(text_of(json_array_get(few, i), "reasoning"), text_of(json_array_get(many, i), "reasoning"));
+        assert_string_equal(text_of(json_array_get(few, i), "reasoning"),
+                            text_of(json_array_get(many, i), "reasoning"));
         assert_string_equal(text_of(json_array_get(few, i), "content"), text_of(json_array_get(many, i), "content"));
     }
     assert_string_not_equal(text_of(json_array_get(few, 0), "reasoning"), text_of(json_array_get(few, 1), "reasoning"));
@@ -172,20 +202,23 @@ static void a_sample_is_the_same_in_any_company(void **state) {
 
 static void ask_fails(const char *prompts, const char *more, int code, const char *part) {
     char *out = xasprintf("%s/never", folder);
-    run_fails(&distill_ask_command, code, part, "{'out': '%s', 'model': '%s', 'prompts': '%s', 'max_tokens': 4%s}", out, in("model"),
-              in(prompts), more);
+    run_fails(&distill_ask_command, code, part, "{'out': '%s', 'model': '%s', 'prompts': '%s', 'max_tokens': 4%s}", out,
+              in("model"), in(prompts), more);
     Error e = {0};
     assert_true(remove_tree(out, &e));
     free(out);
 }
 
 static void bad_prompts_are_named(void **state) {
-    put_records("twins.jsonl", "{'id':'a','messages':[{'role':'user','content':'1'}]}\n{'id':'b','messages':[{'role':'user','content':'2'}]}\n"
-                               "{'id':'a','messages':[{'role':'user','content':'3'}]}\n");
+    put_records(
+        "twins.jsonl",
+        "{'id':'a','messages':[{'role':'user','content':'1'}]}\n{'id':'b','messages':[{'role':'user','content':'2'}]}\n"
+        "{'id':'a','messages':[{'role':'user','content':'3'}]}\n");
     ask_fails("twins.jsonl", "", EXIT_DATA, "record 3: id: \"a\" is already record 1");
     put_records("silent.jsonl", "{'id':'a','messages':[{'role':'user','content':'1'}]}\n{'id':'b'}\n");
     ask_fails("silent.jsonl", "", EXIT_DATA, "record 2: messages");
-    put_records("answered.jsonl", "{'id':'a','messages':[{'role':'user','content':'1'},{'role':'assistant','content':'2'}]}\n");
+    put_records("answered.jsonl",
+                "{'id':'a','messages':[{'role':'user','content':'1'},{'role':'assistant','content':'2'}]}\n");
     ask_fails("answered.jsonl", "", EXIT_DATA, "record 1: messages: the last one must be the user's");
     put_records("nameless.jsonl", "{'messages':[{'role':'user','content':'1'}]}\n");
     ask_fails("nameless.jsonl", "", EXIT_DATA, "record 1: id");
@@ -202,30 +235,47 @@ static void bad_prompts_are_named(void **state) {
     ask_fails("prompts.jsonl", ", 'samples': 0", EXIT_USAGE, "samples");
 }
 
-static json_t *make_empty(void *context, const AskRequest *request, const char *id, const char *text, const GenResult *result, Error *e) {
+static const Sampling sampling = {.temperature = 1, .top_p = 1, .repetition_penalty = 1, .max_tokens = 8, .seed = 1};
+
+static json_t *make_empty(void *context, const AskRequest *request, const char *id, const char *text,
+                          const GenResult *result, Error *e) {
     return json_pack("{s:s}", "id", id);
 }
 
-// In the middle of a group: nothing of it is written, the exit code says so, and the next call finishes.
-static void a_stop_signal_drops_the_group_at_work(void **state) {
+static json_t *make_two(void *context, const AskRequest *request, const char *id, const char *text,
+                        const GenResult *result, Error *e) {
+    if (request->sample == 4) return fail(e, EXIT_FAIL, "no more"), NULL;
+    return json_pack("{s:s}", "id", id);
+}
+
+// Six answers in groups of three; returns how many the file then holds.
+static size_t ask_six(AskMakeRecord make, const char *out, int code, const char *part) {
     AskModel model;
     Error e = {0};
     if (!ask_open(&model, in("model"), 4, 0, &e)) fail_msg("%s", e.text);
     json_t *prompt = json_pack("{s:s, s:[{s:s, s:s}]}", "id", "x", "messages", "role", "user", "content", "Tom");
     AskRequest requests[6];
     for (int64_t i = 0; i < 6; i++) requests[i] = (AskRequest){prompt, i};
-    AskOptions options = {.sampling = {.temperature = 1, .top_p = 1, .repetition_penalty = 1, .max_tokens = 8, .seed = 1}, .group = 3,
-                          .stage = "test", .unit = "answers"};
+    AskOptions options = {.sampling = sampling, .group = 3, .stage = "test", .unit = "answers"};
     int64_t tokens = 0;
-    stop_install();
-    raise(SIGTERM);
-    assert_false(ask_all(&model, requests, 6, &options, in("stopped.jsonl.zst"), make_empty, NULL, &tokens, &e));
-    assert_error(&e, EXIT_STOPPED, "stopped; run the same command again to go on");
-    json_t *records = records_of(in("stopped.jsonl.zst"));
-    assert_int_equal(json_array_size(records), 0);
+    assert_false(ask_all(&model, requests, 6, &options, in(out), make, NULL, &tokens, &e));
+    assert_error(&e, code, part);
+    json_t *records = records_of(in(out));
+    size_t n = json_array_size(records);
     json_decref(records);
     json_decref(prompt);
     ask_close(&model);
+    return n;
+}
+
+static void a_group_that_fails_leaves_nothing_behind(void **state) {
+    assert_int_equal(ask_six(make_two, "failed.jsonl.zst", EXIT_FAIL, "no more"), 3);
+}
+
+static void a_stop_signal_ends_with_its_own_code(void **state) {
+    stop_install();
+    raise(SIGTERM);
+    assert_int_equal(ask_six(make_empty, "stopped.jsonl.zst", EXIT_STOPPED, "stopped; run the same command again"), 0);
 }
 
 static void models_that_cannot_answer_are_refused(void **state) {
@@ -237,23 +287,29 @@ static void models_that_cannot_answer_are_refused(void **state) {
 
 // ---- grade ----
 
-#define TRACE(id, prompt, reasoning, content, finish, tokens) \
-    "{'id':'" id "','prompt_id':'" prompt "','messages':[{'role':'user','content':'Q " prompt "'}],'reasoning':'" reasoning \
-    "','content':'" content "','finish_reason':'" finish "','usage':{'prompt_tokens':3,'completion_tokens':" tokens "}}\n"
+#define TRACE(id, prompt, reasoning, content, finish, tokens)                                                          \
+    "{'id':'" id "','prompt_id':'" prompt "','messages':[{'role':'user','content':'Q " prompt                          \
+    "'}],'reasoning':'" reasoning "','content':'" content "','finish_reason':'" finish                                 \
+    "','usage':{'prompt_tokens':3,'completion_tokens':" tokens "}}\n"
 
 static void put_grade_files(void) {
-    put_records("gold.jsonl", "{'id':'a','messages':[{'role':'user','content':'Q'}],'answer':'12','meta':{'steps':2}}\n"
-                              "{'id':'b','messages':[{'role':'user','content':'Q'}],'answer':'7','meta':{'steps':3}}\n"
-                              "{'id':'c','messages':[{'role':'user','content':'Q'}]}\n"
-                              "{'id':'d','messages':[{'role':'user','content':'Q'}],'answer':'5','meta':{'steps':3}}\n");
-    put_records("traces.jsonl", TRACE("a1", "a", "6+6", "The answer is 12.", "stop", "9") TRACE("a2", "a", "6+7", "The answer is 13.", "stop", "8")
-                TRACE("a3", "a", "The answer is 12.", "", "length", "20") TRACE("a4", "a", "6+6", "The answer is 12", "stop", "7")
-                TRACE("b1", "b", "hm", "I do not know.", "stop", "5") TRACE("c1", "c", "hm", "The answer is 3.", "stop", "5"));
+    put_records("gold.jsonl",
+                "{'id':'a','messages':[{'role':'user','content':'Q'}],'answer':'12','meta':{'steps':2}}\n"
+                "{'id':'b','messages':[{'role':'user','content':'Q'}],'answer':'7','meta':{'steps':3}}\n"
+                "{'id':'c','messages':[{'role':'user','content':'Q'}]}\n"
+                "{'id':'d','messages':[{'role':'user','content':'Q'}],'answer':'5','meta':{'steps':3}}\n");
+    put_records("traces.jsonl", TRACE("a1", "a", "6+6", "The answer is 12.", "stop", "9")
+                                    TRACE("a2", "a", "6+7", "The answer is 13.", "stop", "8")
+                                        TRACE("a3", "a", "The answer is 12.", "", "length", "20")
+                                            TRACE("a4", "a", "6+6", "The answer is 12", "stop", "7")
+                                                TRACE("b1", "b", "hm", "I do not know.", "stop", "5")
+                                                    TRACE("c1", "c", "hm", "The answer is 3.", "stop", "5"));
 }
 
 static void verdicts_and_pass_rates(void **state) {
     put_grade_files();
-    run_ok(&distill_grade_command, "{'traces': '%s', 'prompts': '%s', 'out': '%s'}", in("traces.jsonl"), in("gold.jsonl"), in("graded"));
+    run_ok(&distill_grade_command, "{'traces': '%s', 'prompts': '%s', 'out': '%s'}", in("traces.jsonl"),
+           in("gold.jsonl"), in("graded"));
     json_t *graded = records_of(in("graded/graded.jsonl.zst")), *run = run_record(in("graded"));
     const char *labels[] = {"positive", "negative", "negative", "positive", "negative", "unverified"};
     assert_int_equal(json_array_size(graded), 6);
@@ -273,7 +329,8 @@ static void verdicts_and_pass_rates(void **state) {
     assert_int_equal(count_of(run, "ambiguous"), 0);
     assert_int_equal(count_of(run, "unverified"), 1);
     assert_int_equal(number_of(result_of(run, "reasons"), CUT_OFF_REASON), 1);
-    assert_true(json_real_value(result_of(run, "pass_rate")) == 0.25); // a: 2 of 4, b: 0 of 1; c has no answer, d no trace
+    assert_true(json_real_value(result_of(run, "pass_rate")) ==
+                0.25); // a: 2 of 4, b: 0 of 1; c has no answer, d no trace
     const json_t *by_steps = result_of(run, "by_steps");
     assert_int_equal(json_object_size(by_steps), 2);
     assert_true(json_real_value(json_object_get(json_object_get(by_steps, "2"), "pass_rate")) == 0.5);
@@ -285,8 +342,8 @@ static void verdicts_and_pass_rates(void **state) {
 
 static void grade_fails(const char *line, const char *part) {
     put_records("bad.jsonl", line);
-    run_fails(&distill_grade_command, EXIT_DATA, part, "{'traces': '%s', 'prompts': '%s', 'out': '%s'}", in("bad.jsonl"), in("gold.jsonl"),
-              in("bad"));
+    run_fails(&distill_grade_command, EXIT_DATA, part, "{'traces': '%s', 'prompts': '%s', 'out': '%s'}",
+              in("bad.jsonl"), in("gold.jsonl"), in("bad"));
     Error e = {0};
     assert_true(remove_tree(in("bad"), &e));
 }
@@ -294,31 +351,39 @@ static void grade_fails(const char *line, const char *part) {
 static void bad_traces_are_named(void **state) {
     put_grade_files();
     grade_fails(TRACE("z1", "z", "", "", "stop", "1"), "record 1: prompt_id: \"z\" is not in");
-    grade_fails(TRACE("a1", "a", "", "", "stop", "1") TRACE("a2", "a", "", "", "crashed", "1"), "record 2: finish_reason: \"crashed\"");
-    grade_fails("{'id':'a1','prompt_id':'a','reasoning':'','content':'','finish_reason':'stop'}\n", "record 1: completion_tokens");
-    grade_fails("{'id':'a1','prompt_id':'a','reasoning':3,'content':'','finish_reason':'stop'}\n", "record 1: reasoning");
-    run_fails(&distill_grade_command, EXIT_DATA, "nowhere.jsonl", "{'traces': '%s', 'prompts': '%s', 'out': '%s'}", in("nowhere.jsonl"),
-              in("gold.jsonl"), in("no"));
+    grade_fails(TRACE("a1", "a", "", "", "stop", "1") TRACE("a2", "a", "", "", "crashed", "1"),
+                "record 2: finish_reason: \"crashed\"");
+    grade_fails("{'id':'a1','prompt_id':'a','reasoning':'','content':'','finish_reason':'stop'}\n",
+                "record 1: completion_tokens");
+    grade_fails("{'id':'a1','prompt_id':'a','reasoning':3,'content':'','finish_reason':'stop'}\n",
+                "record 1: reasoning");
+    run_fails(&distill_grade_command, EXIT_DATA, "nowhere.jsonl", "{'traces': '%s', 'prompts': '%s', 'out': '%s'}",
+              in("nowhere.jsonl"), in("gold.jsonl"), in("no"));
 }
 
 // ---- select ----
 
-#define GRADED(id, prompt, reasoning, content, finish, tokens, label) \
-    "{'id':'" id "','prompt_id':'" prompt "','messages':[{'role':'user','content':'Q " prompt "'}],'reasoning':'" reasoning \
-    "','content':'" content "','finish_reason':'" finish "','usage':{'completion_tokens':" tokens "},'verdict':{'label':'" label \
+#define GRADED(id, prompt, reasoning, content, finish, tokens, label)                                                  \
+    "{'id':'" id "','prompt_id':'" prompt "','messages':[{'role':'user','content':'Q " prompt                          \
+    "'}],'reasoning':'" reasoning "','content':'" content "','finish_reason':'" finish                                 \
+    "','usage':{'completion_tokens':" tokens "},'verdict':{'label':'" label                                            \
     "','grader':'g','extracted':'','reason':''}}\n"
 
-static const char graded_lines[] =
-    GRADED("a1", "a", "r1", "12", "stop", "30", "positive") GRADED("b1", "b", "r", "8", "stop", "10", "negative")
-    GRADED("a2", "a", "r2", "13", "stop", "8", "negative") GRADED("a3", "a", "r3", "", "length", "99", "negative")
-    GRADED("a4", "a", "r1", "12", "stop", "30", "positive") GRADED("a5", "a", "r5", "12", "stop", "10", "positive")
-    GRADED("a6", "a", "r6", "12", "stop", "20", "positive") GRADED("a7", "a", "r7", "14", "stop", "9", "negative")
-    GRADED("b2", "b", "r", "?", "stop", "10", "ambiguous") GRADED("c1", "c", "r", "1", "stop", "10", "unverified")
-    GRADED("a8", "a", "r2", "13", "stop", "8", "negative") GRADED("d1", "d", "r", "1", "stop", "5", "positive");
+static const char graded_lines[] = GRADED("a1", "a", "r1", "12", "stop", "30", "positive")
+    GRADED("b1", "b", "r", "8", "stop", "10", "negative") GRADED("a2", "a", "r2", "13", "stop", "8", "negative")
+        GRADED("a3", "a", "r3", "", "length", "99", "negative") GRADED("a4", "a", "r1", "12", "stop", "30", "positive")
+            GRADED("a5", "a", "r5", "12", "stop", "10", "positive")
+                GRADED("a6", "a", "r6", "12", "stop", "20", "positive")
+                    GRADED("a7", "a", "r7", "14", "stop", "9", "negative")
+                        GRADED("b2", "b", "r", "?", "stop", "10", "ambiguous")
+                            GRADED("c1", "c", "r", "1", "stop", "10", "unverified")
+                                GRADED("a8", "a", "r2", "13", "stop", "8", "negative")
+                                    GRADED("d1", "d", "r", "1", "stop", "5", "positive");
 
 static const char *reason_of(const json_t *dropped, const char *id) {
     for (size_t i = 0; i < json_array_size(dropped); i++)
-        if (!strcmp(text_of(json_array_get(dropped, i), "id"), id)) return text_of(json_array_get(dropped, i), "reason");
+        if (!strcmp(text_of(json_array_get(dropped, i), "id"), id))
+            return text_of(json_array_get(dropped, i), "reason");
     return "kept";
 }
 
@@ -365,11 +430,17 @@ static void positives_pairs_and_reasons(void **state) {
     assert_string_equal(text_of(pair, "rejected"), "<think>\nr2\n</think>\n\n13");
     assert_string_equal(content_of(pair, 0), "Q a");
     assert_int_equal(json_array_size(json_object_get(pair, "messages")), 1);
-    const char *reasons[][2] = {{"b1", "no positive of this prompt"}, {"a3", CUT_OFF_REASON}, {"a4", "duplicate text"},
-                                {"a6", "enough positives of this prompt"}, {"a7", "enough pairs of this prompt"}, {"b2", "ambiguous"},
-                                {"c1", "unverified"}, {"a8", "duplicate text"}};
+    const char *reasons[][2] = {{"b1", "no positive of this prompt"},
+                                {"a3", CUT_OFF_REASON},
+                                {"a4", "duplicate text"},
+                                {"a6", "enough positives of this prompt"},
+                                {"a7", "enough pairs of this prompt"},
+                                {"b2", "ambiguous"},
+                                {"c1", "unverified"},
+                                {"a8", "duplicate text"}};
     assert_int_equal(json_array_size(s.dropped), COUNT_OF(reasons));
-    for (size_t i = 0; i < COUNT_OF(reasons); i++) assert_string_equal(reason_of(s.dropped, reasons[i][0]), reasons[i][1]);
+    for (size_t i = 0; i < COUNT_OF(reasons); i++)
+        assert_string_equal(reason_of(s.dropped, reasons[i][0]), reasons[i][1]);
     assert_string_equal(text_of(json_array_get(s.dropped, 0), "stage"), "distill select");
     assert_int_equal(count_of(s.run, "kept"), 4); // a1 is in both files and counts once
     assert_int_equal(count_of(s.run, "dropped: duplicate text"), 2);
@@ -379,8 +450,10 @@ static void positives_pairs_and_reasons(void **state) {
 }
 
 static void shortest_first_more_pairs_and_cut_off_negatives(void **state) {
-    Selected s = select_traces("wide", ", 'max_positive': 2, 'shortest_first': true, 'pairs_per_prompt': 3, 'allow_length_negatives': true");
-    assert_string_equal(text_of(json_array_get(s.positive, 0), "trace_id"), "a5"); // in file order; 10 and 20 tokens, not 30
+    Selected s = select_traces(
+        "wide", ", 'max_positive': 2, 'shortest_first': true, 'pairs_per_prompt': 3, 'allow_length_negatives': true");
+    assert_string_equal(text_of(json_array_get(s.positive, 0), "trace_id"),
+                        "a5"); // in file order; 10 and 20 tokens, not 30
     assert_string_equal(text_of(json_array_get(s.positive, 1), "trace_id"), "a6");
     assert_string_equal(reason_of(s.dropped, "a1"), "enough positives of this prompt");
     const char *pairs[][2] = {{"a5", "a2"}, {"a6", "a3"}, {"a5", "a7"}}; // each wrong one once, the right ones in turn
@@ -418,8 +491,8 @@ static void coverage_counts_prompts_without_a_right_trace(void **state) {
 
 static void ungraded_traces_are_refused(void **state) {
     put_grade_files();
-    run_fails(&distill_select_command, EXIT_DATA, "record 1: verdict: missing", "{'traces': '%s', 'out': '%s'}", in("traces.jsonl"),
-              in("ungraded"));
+    run_fails(&distill_select_command, EXIT_DATA, "record 1: verdict: missing", "{'traces': '%s', 'out': '%s'}",
+              in("traces.jsonl"), in("ungraded"));
 }
 
 // Text that never closed its reasoning is written as far as it got; without reasoning there are no tags.
@@ -435,7 +508,8 @@ static void texts_are_written_as_far_as_they_got(void **state) {
 
 static void a_complete_stage_is_left_alone(void **state) {
     put_records("graded.jsonl", graded_lines);
-    for (int i = 0; i < 2; i++) run_ok(&distill_select_command, "{'traces': '%s', 'out': '%s'}", in("graded.jsonl"), in("twice"));
+    for (int i = 0; i < 2; i++)
+        run_ok(&distill_select_command, "{'traces': '%s', 'out': '%s'}", in("graded.jsonl"), in("twice"));
     forget_completion("twice"); // begun, not finished: done again as a whole
     put_text("twice/positive.jsonl.zst", "half");
     run_ok(&distill_select_command, "{'traces': '%s', 'out': '%s'}", in("graded.jsonl"), in("twice"));
@@ -451,6 +525,7 @@ int main(void) {
         cmocka_unit_test(answers_to_other_requests_are_not_taken_for_ours),
         cmocka_unit_test(a_sample_is_the_same_in_any_company),
         cmocka_unit_test(bad_prompts_are_named),
+        cmocka_unit_test(a_group_that_fails_leaves_nothing_behind),
         cmocka_unit_test(models_that_cannot_answer_are_refused),
         cmocka_unit_test(verdicts_and_pass_rates),
         cmocka_unit_test(bad_traces_are_named),
@@ -461,7 +536,7 @@ int main(void) {
         cmocka_unit_test(ungraded_traces_are_refused),
         cmocka_unit_test(texts_are_written_as_far_as_they_got),
         cmocka_unit_test(a_complete_stage_is_left_alone),
-        cmocka_unit_test(a_stop_signal_drops_the_group_at_work), // last: the request to stop cannot be taken back
+        cmocka_unit_test(a_stop_signal_ends_with_its_own_code), // last: the request to stop cannot be taken back
     };
     return cmocka_run_group_tests(tests, open_group, close_group);
 }

@@ -1,5 +1,6 @@
-// Generation against the training-side forward pass: every architecture, batches of any composition, shared prompts, long prompts,
-// ends, refusals. The reference is model_forward with the plain operations over prompt and answer at once.
+// Generation against the training-side forward pass: every architecture, batches of any composition, shared prompts,
+// long prompts, ends, refusals. The reference is model_forward with the plain operations over prompt and answer at
+// once.
 #include "tests/unit/support_files.h"
 
 #include <math.h>
@@ -17,9 +18,20 @@ typedef struct Kind {
     ModelConfig config;
 } Kind;
 
-static const ModelConfig base = {.arch = ARCH_LLAMA, .vocab_size = 67, .hidden_size = 24, .intermediate_size = 40, .num_hidden_layers = 3,
-                                 .num_attention_heads = 4, .num_key_value_heads = 2, .head_dim = 10, .max_position_embeddings = 4096,
-                                 .rope_theta = 10000, .rms_norm_eps = 1e-6, .initializer_range = 0.3, .bos_token_id = -1, .eos_token_id = -1,
+static const ModelConfig base = {.arch = ARCH_LLAMA,
+                                 .vocab_size = 67,
+                                 .hidden_size = 24,
+                                 .intermediate_size = 40,
+                                 .num_hidden_layers = 3,
+                                 .num_attention_heads = 4,
+                                 .num_key_value_heads = 2,
+                                 .head_dim = 10,
+                                 .max_position_embeddings = 4096,
+                                 .rope_theta = 10000,
+                                 .rms_norm_eps = 1e-6,
+                                 .initializer_range = 0.3,
+                                 .bos_token_id = -1,
+                                 .eos_token_id = -1,
                                  .pad_token_id = -1};
 
 static Model *make_model(const ModelConfig *c, uint64_t seed) {
@@ -71,11 +83,13 @@ typedef struct Requests {
 } Requests;
 
 static Sampling sampling_at(double temperature, int64_t max_tokens) {
-    return (Sampling){.temperature = temperature, .top_p = 1, .repetition_penalty = 1, .max_tokens = max_tokens, .seed = 9};
+    return (Sampling){
+        .temperature = temperature, .top_p = 1, .repetition_penalty = 1, .max_tokens = max_tokens, .seed = 9};
 }
 
 static void add_request(Requests *r, uint64_t prompt_seed, int64_t length, uint64_t stream, Sampling s) {
-    for (int64_t t = 0; t < length; t++) r->prompts[r->n][t] = (int32_t)(rng_u64(prompt_seed, RNG_TEST, (uint64_t)t) % 67);
+    for (int64_t t = 0; t < length; t++)
+        r->prompts[r->n][t] = (int32_t)(rng_u64(prompt_seed, RNG_TEST, (uint64_t)t) % 67);
     r->list[r->n] = (GenRequest){.prompt = r->prompts[r->n], .n_prompt = length, .stream = stream, .sampling = s};
     r->n++;
 }
@@ -98,7 +112,8 @@ typedef struct Reference {
 
 static Reference refer(const Model *m, const GenRequest *r, const GenResult *result) {
     int64_t N = r->n_prompt + result->n_tokens, V = m->config.vocab_size;
-    int32_t *tokens = xcalloc((size_t)N, sizeof *tokens), *positions = xcalloc((size_t)N, sizeof *positions), starts[2] = {0, (int32_t)N};
+    int32_t *tokens = xcalloc((size_t)N, sizeof *tokens), *positions = xcalloc((size_t)N, sizeof *positions),
+            starts[2] = {0, (int32_t)N};
     float *logits = xcalloc((size_t)(N * V), sizeof *logits);
     memcpy(tokens, r->prompt, (size_t)r->n_prompt * sizeof *tokens);
     memcpy(tokens + r->n_prompt, result->tokens, (size_t)result->n_tokens * sizeof *tokens);
@@ -106,7 +121,8 @@ static Reference refer(const Model *m, const GenRequest *r, const GenResult *res
     Activations *a = activations_create(m, N, false);
     Batch batch = {.n_tokens = N, .n_docs = 1, .tokens = tokens, .positions = positions, .starts = starts};
     model_logits(m, &ops_ref, model_forward(m, &ops_ref, a, &batch), N, logits);
-    Reference out = {.logprob = xcalloc((size_t)result->n_tokens, sizeof(double)), .best = xcalloc((size_t)result->n_tokens, sizeof(double))};
+    Reference out = {.logprob = xcalloc((size_t)result->n_tokens, sizeof(double)),
+                     .best = xcalloc((size_t)result->n_tokens, sizeof(double))};
     for (int64_t t = 0; t < result->n_tokens; t++) {
         const float *row = logits + (r->n_prompt + t - 1) * V;
         double sum = 0, best = -INFINITY;
@@ -123,17 +139,21 @@ static Reference refer(const Model *m, const GenRequest *r, const GenResult *res
     return out;
 }
 
-// Both sides compute in float32 through ~25 stages of dot products with K <= 64 terms, each of relative rounding eps * sqrt(K):
-// 2^-24 * 8 * 25 = 1.2e-5 of the largest logit, on either side, and as much again for log sum exp.
+// Both sides compute in float32 through ~25 stages of dot products with K <= 64 terms, each of relative rounding eps *
+// sqrt(K): 2^-24 * 8 * 25 = 1.2e-5 of the largest logit, on either side, and as much again for log sum exp.
 static double float_bound(const Reference *r) { return 4 * 1.2e-5 * fmax(r->largest, 1); }
 
-static void compare(const char *name, const Model *m, const GenRequest *request, const GenResult *result, bool greedy, double bound) {
+static void compare(const char *name, const Model *m, const GenRequest *request, const GenResult *result, bool greedy,
+                    double bound) {
     Reference r = refer(m, request, result);
     if (bound == 0) bound = float_bound(&r);
     for (int64_t t = 0; t < result->n_tokens; t++) {
         double off = fabs((double)result->logprobs[t] - r.logprob[t]);
-        if (!(off <= bound)) fail_msg("%s: token %lld: logprob %g, reference %g", name, (long long)t, (double)result->logprobs[t], r.logprob[t]);
-        if (greedy && r.best[t] - r.logprob[t] > 2 * bound) fail_msg("%s: token %lld is not the likeliest", name, (long long)t);
+        if (!(off <= bound))
+            fail_msg("%s: token %lld: logprob %g, reference %g", name, (long long)t, (double)result->logprobs[t],
+                     r.logprob[t]);
+        if (greedy && r.best[t] - r.logprob[t] > 2 * bound)
+            fail_msg("%s: token %lld is not the likeliest", name, (long long)t);
     }
     free(r.logprob), free(r.best);
 }
@@ -144,7 +164,8 @@ static void compare(const char *name, const Model *m, const GenRequest *request,
 static void packed_products_equal_the_plain_ones(void **state) {
     enum { MAX = 300 * 320 };
     static float x[MAX], w[MAX], packed[MAX + 16 * 320], a[MAX], b[MAX];
-    const int64_t shapes[][3] = {{1, 1, 1}, {1, 256, 64}, {1, 300, 67}, {2, 31, 40}, {7, 257, 130}, {128, 64, 17}, {150, 96, 200}};
+    const int64_t shapes[][3] = {{1, 1, 1},     {1, 256, 64},  {1, 300, 67},  {2, 31, 40},
+                                 {7, 257, 130}, {128, 64, 17}, {150, 96, 200}};
     for (size_t s = 0; s < COUNT_OF(shapes); s++) {
         int64_t N = shapes[s][0], I = shapes[s][1], O = shapes[s][2];
         for (int64_t i = 0; i < N * I; i++) x[i] = (float)rng_normal(1, RNG_TEST, (uint64_t)i);
@@ -182,8 +203,9 @@ static void greedy_equals_the_full_forward_pass(void **state) {
     }
 }
 
-// A rounding of one part in 1e7 can move an activation across a border of its int8 grid, which moves one input of a linear by 1/127 of the
-// largest: such tokens are off by up to a few hundredths of the largest logit. Most tokens meet no such border and agree as floats do.
+// A rounding of one part in 1e7 can move an activation across a border of its int8 grid, which moves one input of a
+// linear by 1/127 of the largest: such tokens are off by up to a few hundredths of the largest logit. Most tokens meet
+// no such border and agree as floats do.
 static void ternary_equals_the_full_forward_pass(void **state) {
     ModelConfig configs[3] = {ternary_config(128, 256), ternary_config(128, 256), ternary_config(96, 200)};
     configs[1].sub_norm = false, configs[1].attention_bias = configs[1].qk_norm = true;
@@ -234,7 +256,8 @@ static void prompts_longer_than_a_step(void **state) {
 static void check_composition(const Model *m, bool exact) {
     static Requests together, alone;
     together.n = 0;
-    for (uint64_t i = 0; i < 11; i++) add_request(&together, i, 2 + (int64_t)(i * 5 % 17), i, sampling_at(1, 8 + (int64_t)(i * 7 % 23)));
+    for (uint64_t i = 0; i < 11; i++)
+        add_request(&together, i, 2 + (int64_t)(i * 5 % 17), i, sampling_at(1, 8 + (int64_t)(i * 7 % 23)));
     Engine *wide = make_engine(m, 4, 64), *narrow = make_engine(m, 1, 64);
     generate(wide, &together);
     for (int64_t i = 0; i < together.n; i++) {
@@ -245,8 +268,10 @@ static void check_composition(const Model *m, bool exact) {
         assert_int_equal(a->n_tokens, b->n_tokens);
         assert_memory_equal(a->tokens, b->tokens, (size_t)a->n_tokens * sizeof(int32_t));
         for (int64_t t = 0; t < a->n_tokens; t++)
-            if (exact) assert_true(a->logprobs[t] == b->logprobs[t]);
-            else assert_true(fabs((double)a->logprobs[t] - (double)b->logprobs[t]) < 2e-4);
+            if (exact)
+                assert_true(a->logprobs[t] == b->logprobs[t]);
+            else
+                assert_true(fabs((double)a->logprobs[t] - (double)b->logprobs[t]) < 2e-4);
         free_results(&alone);
     }
     free_results(&together);
@@ -274,19 +299,23 @@ static void samples_of_a_prompt_equal_separate_requests(void **state) {
     for (int b = 0; b < 3; b++) {
         Engine *g = make_engine(m, batches[b], 64), *single = make_engine(m, 1, 64);
         shared.n = 0;
-        for (uint64_t i = 0; i < 12; i++) add_request(&shared, i / 5, 6 + (int64_t)(i / 5), i, sampling_at(1, 4 + (int64_t)(i * 3 % 7)));
-        shared.list[3].prompt = shared.list[0].prompt; // found by its content or by being the same array
+        for (uint64_t i = 0; i < 12; i++)
+            add_request(&shared, i / 5, 6 + (int64_t)(i / 5), i, sampling_at(1, 4 + (int64_t)(i * 3 % 7)));
+        shared.list[3].prompt = shared.list[0].prompt;            // found by its content or by being the same array
+        shared.prompts[11][7] = (shared.prompts[10][7] + 1) % 67; // differs from number 10 in its last token alone
         generate(g, &shared);
         for (int64_t i = 0; i < shared.n; i++) {
             alone.n = 1;
             alone.list[0] = shared.list[i];
             generate(single, &alone);
             assert_int_equal(shared.results[i].n_tokens, alone.results[0].n_tokens);
-            assert_memory_equal(shared.results[i].tokens, alone.results[0].tokens, (size_t)alone.results[0].n_tokens * sizeof(int32_t));
+            assert_memory_equal(shared.results[i].tokens, alone.results[0].tokens,
+                                (size_t)alone.results[0].n_tokens * sizeof(int32_t));
             compare("shared", m, &shared.list[i], &shared.results[i], false, 0);
             free_results(&alone);
         }
-        assert_memory_not_equal(shared.results[0].tokens, shared.results[1].tokens, 4 * sizeof(int32_t)); // streams differ
+        assert_memory_not_equal(shared.results[0].tokens, shared.results[1].tokens,
+                                4 * sizeof(int32_t)); // streams differ
         free_results(&shared);
         engine_free(g);
         engine_free(single);

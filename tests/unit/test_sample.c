@@ -18,7 +18,8 @@ static int32_t sample_from(const float *logits, int64_t V, const Sampling *s, ui
     return sample_token(row, V, s, NULL, 0, 5, position, logprob ? logprob : &ignored);
 }
 
-// Which of V <= 64 ids appear in 4000 draws, as a bit set. An id of probability >= 0.02 is missed with (0.98)^4000 < 1e-35.
+// Which of V <= 64 ids appear in 4000 draws, as a bit set. An id of probability >= 0.02 is missed with (0.98)^4000 <
+// 1e-35.
 static uint64_t drawn(const float *logits, int64_t V, const Sampling *s) {
     uint64_t set = 0;
     for (uint64_t i = 0; i < 4000; i++) set |= 1ull << sample_from(logits, V, s, i, NULL);
@@ -51,10 +52,10 @@ static void filters_keep_the_known_sets(void **state) {
         double top_p, min_p;
         uint64_t kept;
     } cases[] = {
-        {1, 1, 0, 8},      {3, 1, 0, 14},     {4, 1, 0, 15},    {9, 1, 0, 15},
-        {0, 0.69, 0, 12},  {0, 0.71, 0, 14},  {0, 0.3, 0, 8},   {0, 0.95, 0, 15},
-        {0, 1, 0.24, 15},  {0, 1, 0.26, 14},  {0, 1, 0.74, 12}, {0, 1, 0.76, 8},
-        {2, 0.5, 0, 8}, // 0.4/0.7 = 0.571 reaches 0.5 alone: top-p sees what top-k left
+        {1, 1, 0, 8},       {3, 1, 0, 14},   {4, 1, 0, 15},    {9, 1, 0, 15},    {0, 0.69, 0, 12},
+        {0, 0.71, 0, 14},   {0, 0.3, 0, 8},  {0, 0.95, 0, 15}, {0, 1, 0.24, 15}, {0, 1, 0.26, 14},
+        {0, 1, 0.74, 12},   {0, 1, 0.76, 8}, {2, 0.5, 0, 8}, // 0.4/0.7 = 0.571 reaches 0.5 alone: top-p sees what top-k
+                                                             // left
         {0, 0.41, 0.6, 12},
     };
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
@@ -150,7 +151,8 @@ static void top_p_agrees_with_sorting(void **state) {
     }
 }
 
-// The smallest kept weight decides the border: with u just below 1 the draw takes the last kept id. Here every id is kept but one.
+// The smallest kept weight decides the border: with u just below 1 the draw takes the last kept id. Here every id is
+// kept but one.
 static void top_p_keeps_as_many_as_needed(void **state) {
     float logits[40];
     for (int i = 0; i < 40; i++) logits[i] = (float)i * -0.02f;
@@ -164,8 +166,8 @@ static void top_p_keeps_as_many_as_needed(void **state) {
     assert_true(drawn(logits, 40, &s) == (1ull << 39) - 1);
 }
 
-// Pearson's statistic over k cells has mean k - 1 and variance 2 (k - 1); six standard deviations is the bound. Seeds are fixed, so
-// the test cannot fail by chance from run to run.
+// Pearson's statistic over k cells has mean k - 1 and variance 2 (k - 1); six standard deviations is the bound. Seeds
+// are fixed, so the test cannot fail by chance from run to run.
 static void draws_follow_the_distribution(void **state) {
     enum { V = 50, N = 200000 };
     float logits[V];
@@ -197,8 +199,12 @@ static void logprob_is_of_the_unmodified_distribution(void **state) {
         double total = 0;
         for (uint64_t i = 0; i < V; i++) logits[i] = (float)(4 * rng_normal(20 + trial, RNG_TEST, i));
         for (int i = 0; i < V; i++) total += exp((double)logits[i]);
-        Sampling s = {.temperature = trial % 3 ? 0.3 * (double)(trial % 7) : 0, .top_p = 0.9, .top_k = 40, .min_p = 0.01,
-                      .repetition_penalty = 1.3, .seed = trial};
+        Sampling s = {.temperature = trial % 3 ? 0.3 * (double)(trial % 7) : 0,
+                      .top_p = 0.9,
+                      .top_k = 40,
+                      .min_p = 0.01,
+                      .repetition_penalty = 1.3,
+                      .seed = trial};
         memcpy(row, logits, sizeof logits);
         int32_t token = sample_token(row, V, &s, history, 3, 1, trial, &logprob);
         double expected = (double)logits[token] - log(total);

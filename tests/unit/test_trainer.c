@@ -26,7 +26,7 @@
 static char root[] = "/tmp/tristill-XXXXXX";
 static const char *const corpus[] = {"a red fox runs over the hill", "the blue hen sits on the red hill",
                                      "one fox and two hens run home", "over the hill and home they run",
-                                     "two red foxes sit on the blue hill"};
+                                     "two red foxes sit on the blue hill, 1 2 3 4 5 6 7 8 9"};
 
 static char *in_root(const char *name) { return path_join(root, name); }
 
