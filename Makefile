@@ -16,7 +16,7 @@ NVCC := $(shell command -v nvcc 2>/dev/null)
 MPICC := $(shell command -v mpicc 2>/dev/null)
 
 # maybe-uninitialized is off: gcc cannot see that fail() always returns false; the sanitizer suite watches instead
-WARN := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wno-unused-parameter -Wno-maybe-uninitialized -Wno-psabi
+WARN := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wno-unused-parameter $(if $(findstring clang,$(CC)),,-Wno-maybe-uninitialized) -Wno-psabi
 COMMON := -std=gnu11 -I. $(WARN) -ffp-contract=off -fno-math-errno -pthread $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 ifeq ($(MODE),asan)
   OPT := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
