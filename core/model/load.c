@@ -51,7 +51,8 @@ static bool check_shape(const TensorView *t, const Weight *w, const char *place,
     return false;
 }
 
-// 1 / weight_scale. Scales of this project are float16 values, from which two roundings of the division lead at most 2^-22 away.
+// 1 / weight_scale. Scales of this project are float16 values, from which two roundings of the division lead at most
+// 2^-22 away.
 static float inverse_scale(float weight_scale) {
     float scale = 1 / weight_scale, half = f16_to_f32(f32_to_f16(scale));
     return fabsf(half - scale) <= 0x1p-22f * scale ? half : scale;
