@@ -91,7 +91,7 @@ test: programs unit
 	@tools/run_tests.sh $(BUILD) $(BIN)
 
 asan:
-	@$(MAKE) --no-print-directory MODE=asan test
+	@$(MAKE) --no-print-directory MODE=asan E2E=no test
 
 check:
 	@tools/check.sh
