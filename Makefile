@@ -105,6 +105,8 @@ quickstart:
 	@$(MAKE) --no-print-directory deps
 	@$(MAKE) --no-print-directory detect programs
 	@bin/tristill run recipes/quickstart.yaml
+	@ln -sfn export/student.gguf out/quickstart/student.gguf && ln -sfn report/report.html out/quickstart/report.html
+	@echo 'look: out/quickstart/report.html    talk: bin/tristill chat out/quickstart/student.gguf'
 
 install: programs
 	install -d $(DESTDIR)$(or $(PREFIX),/usr/local)/bin
